@@ -1,0 +1,190 @@
+"""The models behind the T5X contract: pre-training, GSID and the dense baseline.
+
+Each has loss_fn, eval_fn, predict_batch, predict_batch_with_aux, score_batch,
+get_initial_variables and FEATURE_CONVERTER_CLS, shaped as T5X's BaseModel wants them, without
+importing T5X. Dims: B items, Q queries an item, L input length, C codes of the prefix, T levels,
+K codes a level, D width.
+"""
+
+from typing import Any, Mapping
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from gsid_jax import losses
+from gsid_jax.metrics import Mean
+from gsid_jax.network import GSIDNetwork
+
+Batch = Mapping[str, jax.Array]
+PyTree = Any
+
+
+class BaseModel:
+    """What the three models share."""
+
+    def __init__(self, module: nn.Module, optimizer_def: Any = None):
+        self.module = module
+        self.optimizer_def = optimizer_def
+
+    @property
+    def FEATURE_CONVERTER_CLS(self):
+        """The SeqIO feature converter; imported when asked for, so that steps need no SeqIO."""
+        from gsid_jax import feature_converters
+        return getattr(feature_converters, self._converter)
+
+    def get_initial_variables(self, rng, input_shapes=None, input_types=None) -> PyTree:
+        """Fresh params and params_axes. Shapes do not depend on the batch: `input_shapes` is
+        accepted for the contract's sake."""
+        del input_shapes, input_types
+        tokens = jnp.ones((1, 4), jnp.int32)
+        codes = jnp.zeros((1, self.module.config.num_levels - 1), jnp.int32)
+        return self.module.init({"params": rng}, tokens, tokens, codes)
+
+    def eval_fn(self, params, batch, flax_mutables=None):
+        """Loss and metrics without dropout; nothing is updated."""
+        if flax_mutables is None:
+            return self.loss_fn(params, batch, None)
+        loss, (metrics, _) = self.loss_fn(params, batch, None, flax_mutables)
+        return loss, metrics
+
+    def predict_batch(self, params, batch, rng=None, flax_mutables=None):
+        return self.predict_batch_with_aux(params, batch, rng, flax_mutables)[0]
+
+    def _apply(self, params, dropout_rng, method, *args):
+        rngs = {} if dropout_rng is None else {"dropout": dropout_rng}
+        return self.module.apply({"params": params}, *args, dropout_rng is None, rngs=rngs,
+                                 method=method)
+
+
+class PretrainModel(BaseModel):
+    """Domain-adaptive pre-training (M1, paper 2.2.1)."""
+
+    _converter = "PretrainFeatureConverter"
+
+    def __init__(self, module: nn.Module, optimizer_def: Any = None,
+                 label_smoothing: float = 0.0, z_loss: float = 0.0):
+        super().__init__(module, optimizer_def)
+        self.label_smoothing = label_smoothing
+        self.z_loss = z_loss
+
+    def _logits(self, params, batch, dropout_rng):
+        tokens = batch["encoder_input_tokens"]
+        if dropout_rng is not None:
+            encoder_rng, decoder_rng = jax.random.split(dropout_rng)
+        else:
+            encoder_rng = decoder_rng = None
+        encoded = self._apply(params, encoder_rng, GSIDNetwork.encode, tokens)
+        return self._apply(params, decoder_rng, GSIDNetwork.token_logits, encoded, tokens > 0,
+                           batch["decoder_input_tokens"])
+
+    def loss_fn(self, params: PyTree, batch: Batch, dropout_rng=None):
+        """Mean cross-entropy a target token, and metrics.
+
+        batch: encoder_input_tokens int32 [B, L], decoder_input_tokens and decoder_target_tokens
+        int32 [B, M], decoder_loss_weights [B, M].
+        """
+        logits = self._logits(params, batch, dropout_rng)
+        targets = batch["decoder_target_tokens"]
+        weights = batch["decoder_loss_weights"].astype(jnp.float32)
+        nll = losses.token_cross_entropy(logits, targets)
+        smooth = jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1)
+        per_token = (1 - self.label_smoothing) * nll + self.label_smoothing * smooth
+        per_token = per_token + self.z_loss * jax.nn.logsumexp(logits, axis=-1) ** 2
+        correct = (jnp.argmax(logits, axis=-1) == targets).astype(jnp.float32)
+        metrics = {"loss": Mean.over(per_token, weights),
+                   "cross_entropy": Mean.over(nll, weights),
+                   "token_accuracy": Mean.over(correct, weights)}
+        return metrics["loss"].compute(), metrics
+
+    def predict_batch_with_aux(self, params, batch, rng=None, flax_mutables=None):
+        """Greedy text: int32 [B, M] tokens (0 after EOS), M that of decoder_input_tokens."""
+        del rng, flax_mutables
+        tokens = batch["encoder_input_tokens"]
+        encoded = self._apply(params, None, GSIDNetwork.encode, tokens)
+        b, m = batch["decoder_input_tokens"].shape
+
+        def step(i, state):
+            out, done = state
+            shifted = jnp.concatenate([jnp.zeros((b, 1), jnp.int32), out[:, :-1]], axis=1)
+            logits = self._apply(params, None, GSIDNetwork.token_logits, encoded, tokens > 0,
+                                 shifted)
+            token = jnp.where(done, 0, jnp.argmax(logits[:, i], axis=-1)).astype(jnp.int32)
+            return out.at[:, i].set(token), done | (token == 1)
+
+        out, _ = jax.lax.fori_loop(0, m, step, (jnp.zeros((b, m), jnp.int32),
+                                                jnp.zeros((b,), bool)))
+        return out, {}
+
+    def score_batch(self, params, batch, return_intermediates=False, flax_mutables=None):
+        """log P(target | input), float32 [B]."""
+        del return_intermediates, flax_mutables
+        nll = losses.token_cross_entropy(self._logits(params, batch, None),
+                                         batch["decoder_target_tokens"])
+        return -jnp.sum(nll * batch["decoder_loss_weights"].astype(jnp.float32), axis=-1)
+
+
+def flatten_queries(batch: Batch) -> dict[str, jax.Array]:
+    """The batch's queries as N = B * Q rows, with the row and id of the item of each."""
+    b, q = batch["query_ids"].shape
+    return {
+        "tokens": batch["query_tokens"].reshape(b * q, -1),
+        "ids": batch["query_ids"].reshape(b * q),
+        "weights": batch["query_weights"].reshape(b * q).astype(jnp.float32),
+        "own": jnp.repeat(jnp.arange(b), q),
+        "item_ids": jnp.repeat(batch["item_ids"], q),
+    }
+
+
+def weighted_mean(values: jax.Array, weights: jax.Array) -> jax.Array:
+    return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1.0)
+
+
+def batch_contrastive(queries_NxD, items_BxD, q, batch, tau):
+    """M2 over the global batch: per-query loss [N] and whether the own item ranks first [N]."""
+    positive_NxB = losses.positives(q["ids"], batch["item_query_ids"], q["item_ids"],
+                                    batch["item_ids"])
+    loss_N = losses.contrastive(queries_NxD, items_BxD, q["own"], positive_NxB, tau)
+    own_NxB = q["own"][:, None] == jnp.arange(items_BxD.shape[0])[None, :]
+    sim_NxB = losses.normalise(queries_NxD) @ losses.normalise(items_BxD).T
+    sim_NxB = jnp.where(positive_NxB & ~own_NxB, -2.0, sim_NxB)
+    return loss_N, (jnp.argmax(sim_NxB, axis=-1) == q["own"]).astype(jnp.float32)
+
+
+class DualEncoderModel(BaseModel):
+    """Mean-pooled T5 encoder under contrastive loss: the in-domain dense baseline (paper 3.2)."""
+
+    _converter = "GSIDFeatureConverter"
+
+    def __init__(self, module: nn.Module, optimizer_def: Any = None, tau: float = 0.05):
+        super().__init__(module, optimizer_def)
+        self.tau = tau
+
+    def _embed(self, params, tokens, dropout_rng):
+        x_BxLxD = self._apply(params, dropout_rng, GSIDNetwork.encode, tokens).astype(jnp.float32)
+        mask_BxLx1 = (tokens > 0).astype(jnp.float32)[..., None]
+        return jnp.sum(x_BxLxD * mask_BxLx1, axis=1) / jnp.maximum(jnp.sum(mask_BxLx1, axis=1), 1)
+
+    def loss_fn(self, params: PyTree, batch: Batch, dropout_rng=None):
+        """Contrastive loss on GSID's batches (GSIDModel.loss_fn lists the features)."""
+        rngs = (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
+        q = flatten_queries(batch)
+        items_BxD = self._embed(params, batch["item_tokens"], rngs[0])
+        queries_NxD = self._embed(params, q["tokens"], rngs[1])
+        loss_N, first_N = batch_contrastive(queries_NxD, items_BxD, q, batch, self.tau)
+        loss = weighted_mean(loss_N, q["weights"])
+        return loss, {"loss": Mean.of(loss), "contrastive": Mean.over(loss_N, q["weights"]),
+                      "query_accuracy": Mean.over(first_N, q["weights"])}
+
+    def predict_batch_with_aux(self, params, batch, rng=None, flax_mutables=None):
+        """L2-normalised embedding float32 [B, D], of encoder_input_tokens int32 [B, L]."""
+        del rng, flax_mutables
+        embedding = losses.normalise(self._embed(params, batch["encoder_input_tokens"], None))
+        return embedding, {"embedding": embedding}
+
+    def score_batch(self, params, batch, return_intermediates=False, flax_mutables=None):
+        """Cosine of every item with its first query, float32 [B]."""
+        del return_intermediates, flax_mutables
+        items = losses.normalise(self._embed(params, batch["item_tokens"], None))
+        queries = losses.normalise(self._embed(params, batch["query_tokens"][:, 0], None))
+        return jnp.sum(items * queries, axis=-1)
