@@ -1,0 +1,22 @@
+"""SeqIO tasks and mixtures of the package; importing it registers them.
+
+| name | what |
+|---|---|
+| gsid_query_generation, gsid_item_cloze, gsid_suffix_completion | pre-training objectives |
+| gsid_pretrain | the three mixed 1:1:1 |
+| gsid_query_item | an item with several of its queries, and its prefix from step 2 on |
+| gsid_items, gsid_queries | everything in order, for inference |
+
+Where the data lies is bound later: see ``tasks.location``.
+"""
+
+from gsid_jax import quiet
+
+quiet.tensorflow()
+with quiet.silenced_stderr():
+    import seqio as _seqio  # its imports print, too
+
+from tasks import inference, loading, pretraining, query_item
+
+for _room in (pretraining, query_item, inference):
+    _room.register()

@@ -1,0 +1,29 @@
+"""The three pre-training tasks and their 1:1:1 mixture (paper 2.2.1, appendix B)."""
+
+from gsid_jax import quiet
+from tasks import features, preprocessors
+from tasks.catalogue_task import CatalogueTask
+from tasks.sources import RecordSource
+
+quiet.tensorflow()
+import seqio  # pylint: disable=wrong-import-position
+
+OBJECTIVES = {
+    "gsid_query_generation": preprocessors.query_generation,
+    "gsid_item_cloze": preprocessors.item_cloze,
+    "gsid_suffix_completion": preprocessors.suffix_completion,
+}
+
+
+def register() -> None:
+    """Adds the tasks and the mixture to SeqIO's registries."""
+    for name, objective in OBJECTIVES.items():
+        seqio.TaskRegistry.add(
+            name,
+            source=RecordSource("train"),
+            preprocessors=[objective],
+            output_features=features.PRETRAINING,
+            task_cls=CatalogueTask,
+            length_keys=("inputs", "targets"),
+        )
+    seqio.MixtureRegistry.add("gsid_pretrain", [(name, 1.0) for name in OBJECTIVES])
