@@ -11,6 +11,7 @@ from flax.linen import partitioning as nn_partitioning
 import jax
 import jax.numpy as jnp
 
+from gsid_jax.errors import UserError
 from gsid_jax.losses import normalise
 
 LOOKUPS = ("cosine", "dot")
@@ -34,14 +35,14 @@ class CodebookConfig:
 
     def __post_init__(self):
         if self.lookup not in LOOKUPS:
-            raise ValueError(f"CodebookConfig.lookup: got {self.lookup!r}, expected one of "
-                             f"{LOOKUPS}")
+            raise UserError(f"CodebookConfig.lookup: got {self.lookup!r}, expected one of "
+                            f"{LOOKUPS}")
         if self.start not in STARTS:
-            raise ValueError(f"CodebookConfig.start: got {self.start!r}, expected one of {STARTS}")
+            raise UserError(f"CodebookConfig.start: got {self.start!r}, expected one of {STARTS}")
         if not self.temperature > 0:
-            raise ValueError(f"CodebookConfig.temperature: got {self.temperature}, expected > 0")
+            raise UserError(f"CodebookConfig.temperature: got {self.temperature}, expected > 0")
         if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"CodebookConfig.ema_decay: got {self.ema_decay}, expected [0, 1)")
+            raise UserError(f"CodebookConfig.ema_decay: got {self.ema_decay}, expected [0, 1)")
 
 
 def one_hot_sums(codes_B: jax.Array, x_BxD: jax.Array, weights_B: jax.Array, size: int):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from gsid_jax import losses
 from gsid_jax.codebook import Codebook, CodebookConfig
+from gsid_jax.errors import UserError
 from gsid_jax.metrics import Mean
 from gsid_jax.models import (BaseModel, Batch, PyTree, batch_contrastive, flatten_queries,
                              weighted_mean)
@@ -85,7 +86,7 @@ class GSIDModel(BaseModel):
                 ("alignment_direction", self.alignment_direction, losses.ALIGNMENTS),
                 ("level", self.level, tuple(range(1, c.num_levels + 1)))):
             if value not in allowed:
-                raise ValueError(f"GSIDModel.{name}: got {value!r}, expected one of {allowed}")
+                raise UserError(f"GSIDModel.{name}: got {value!r}, expected one of {allowed}")
         self.head = CodebookHead(self.codebook, c.num_levels, c.codebook_size, c.emb_dim)
 
     def get_initial_variables(self, rng, input_shapes=None, input_types=None) -> PyTree:

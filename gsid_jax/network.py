@@ -14,6 +14,8 @@ from flax.linen import partitioning as nn_partitioning
 import jax
 import jax.numpy as jnp
 
+from gsid_jax.errors import UserError
+
 param_with_axes = nn_partitioning.param_with_axes
 constrain = nn_partitioning.with_sharding_constraint
 
@@ -55,10 +57,10 @@ class T5Config:
         for name in ("vocab_size", "emb_dim", "num_heads", "head_dim", "mlp_dim",
                      "num_encoder_layers", "num_decoder_layers", "num_levels", "codebook_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"T5Config.{name}: got {getattr(self, name)}, expected at least 1")
+                raise UserError(f"T5Config.{name}: got {getattr(self, name)}, expected at least 1")
         if self.remat_policy not in REMAT_POLICIES:
-            raise ValueError(f"T5Config.remat_policy: got {self.remat_policy!r}, expected one of "
-                             f"{sorted(REMAT_POLICIES)}")
+            raise UserError(f"T5Config.remat_policy: got {self.remat_policy!r}, expected one of "
+                            f"{sorted(REMAT_POLICIES)}")
 
 
 class LayerNorm(nn.Module):

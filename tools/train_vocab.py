@@ -32,6 +32,8 @@ MODEL_FILE, RECORD_FILE = "sentencepiece.model", "vocab.json"
 SPECIAL_IDS = {"pad": 0, "eos": 1, "unk": 2}
 MAX_CHARACTERS = 1000  # of one text; SentencePiece would pass over longer ones
 BATCH_ROWS = 8192
+# NFKC and case folding: buyers type in lower case what sellers capitalise.
+NORMALISATION = "nmt_nfkc_cf"
 THREADS = 2  # fixed: sums are taken per thread, so another number may give another model
 
 
@@ -64,7 +66,7 @@ def train_vocab(data_dir: str | os.PathLike, output: str | os.PathLike, vocab_si
             f"character_coverage={character_coverage}, expected at least 32, at least 1, and 0.9 "
             "to 1: correct it")
     source = {"kind": "trained", "asked_size": vocab_size,
-              "character_coverage": character_coverage, "max_sentences": max_sentences,
+              "character_coverage": character_coverage, "max_sentences": max_sentences, "normalisation": NORMALISATION,
               "seed": seed, "sentencepiece": sentencepiece.__version__,
               "dataset": json.loads(done.read_text(encoding="utf-8"))["fingerprint"]}
     output = pathlib.Path(output)
@@ -147,6 +149,7 @@ def _train(texts: list[str], vocab_size: int, character_coverage: float) -> byte
                 vocab_size=vocab_size, hard_vocab_limit=False, bos_id=-1, **ids,
                 character_coverage=character_coverage, num_threads=THREADS,
                 max_sentence_length=8 * MAX_CHARACTERS, shuffle_input_sentence=False,
+                normalization_rule_name=NORMALISATION,
                 minloglevel=2)
     except RuntimeError as error:
         found = re.search(r"smaller than required_chars\D*\d+ vs (\d+)", str(error))

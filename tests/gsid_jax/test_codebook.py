@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gsid_jax.codebook import Codebook, CodebookConfig, kmeans, prefix_bucket, table_health
+from gsid_jax.errors import UserError
 
 
 def make(level=1, size=2, width=2, **options):
@@ -139,5 +140,5 @@ def test_prefix_bucket_tells_prefixes_apart():
     ({"ema_decay": 1.0}, r"CodebookConfig.ema_decay: got 1.0"),
 ])
 def test_bad_options(options, text):
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(UserError, match=text):
         CodebookConfig(**options)

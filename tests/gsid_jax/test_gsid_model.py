@@ -7,6 +7,7 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from gsid_jax.errors import UserError
 from gsid_jax.gsid_model import GSIDModel
 from gsid_jax.health import CollapseError, CollapseGuard
 
@@ -176,5 +177,5 @@ def test_the_papers_literal_recipe_collapses_and_is_caught():
     ({"alignment_direction": "x"}, "GSIDModel.alignment_direction"),
 ])
 def test_bad_options_are_named(option, text):
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(UserError, match=text):
         GSIDModel(batches.network(), **option)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gsid_jax.errors import UserError
 from gsid_jax.network import GSIDNetwork, T5Config, relative_buckets
 
 CONFIG = T5Config(vocab_size=50, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=24,
@@ -111,7 +112,7 @@ def test_every_parameter_has_logical_axes():
 
 
 def test_bad_sizes_are_named():
-    with pytest.raises(ValueError, match="T5Config.num_heads: got 0, expected at least 1"):
+    with pytest.raises(UserError, match="T5Config.num_heads: got 0, expected at least 1"):
         dataclasses.replace(CONFIG, num_heads=0)
-    with pytest.raises(ValueError, match="T5Config.remat_policy: got 'some'"):
+    with pytest.raises(UserError, match="T5Config.remat_policy: got 'some'"):
         dataclasses.replace(CONFIG, remat_policy="some")

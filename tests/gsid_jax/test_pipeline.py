@@ -1,0 +1,115 @@
+"""The chain end to end, through its command line, killed and not."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+
+from gsid_jax import gin_setup, launch, pipeline
+
+ROOT = pathlib.Path(__file__).parents[2]
+GIN = "tests/gsid_jax/tiny_pipeline.gin"
+KILLS = ("step 6/8", "assigning item codes", "[6/9] step_2")  # SIGKILL when this is printed
+
+
+def command(run_dir, *bindings):
+    return [sys.executable, "-m", "gsid_jax.pipeline", f"--gin_file={GIN}",
+            f"--gin.RUN_DIR={str(run_dir)!r}", *bindings]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """One device, and compiled programs shared by the runs of this module."""
+    cache = tmp_path_factory.mktemp("cache")
+    return os.environ | {"XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(cache),
+                         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5"}
+
+
+def run(run_dir, environment, *bindings, kill_at=None):
+    """Runs the pipeline; with `kill_at`, kills it when a line with that text appears."""
+    process = subprocess.Popen(command(run_dir, *bindings), cwd=ROOT, env=environment, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if kill_at and kill_at in line:
+            process.send_signal(signal.SIGKILL)
+    return process.wait(), "".join(lines)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, environment):
+    run_dir = tmp_path_factory.mktemp("run") / "whole"
+    status, output = run(run_dir, environment)
+    assert status == 0, output
+    return run_dir, output
+
+
+def results(run_dir):
+    metrics = json.loads((run_dir / "evaluation" / "metrics.json").read_text())
+    metrics.pop("time")
+    ids = {name: pq.read_table(run_dir / "ids" / f"{name}.parquet").to_pydict()
+           for name in ("items", "queries")}
+    return metrics, ids
+
+
+def test_the_chain_writes_what_it_promises(finished):
+    run_dir, output = finished
+    metrics, ids = results(run_dir)
+    assert metrics["ids"]["distinct"] > 1
+    assert set(metrics["code_accuracy"]) == {"l1", "l2"}
+    assert len(ids["items"]["item_id"]) == 2000
+    assert ids["items"]["path"][0] == "-".join(map(str, ids["items"]["codes"][0]))
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    assert [s["status"] for s in manifest["stages"].values()] == ["done"] * 9
+    assert "ID tree" in output and "Recall" in output.replace("R@", "Recall@")
+
+
+def test_killed_three_times_it_ends_with_the_same_ids_and_figures(finished, environment, tmp_path):
+    for kill_at in KILLS:
+        status, output = run(tmp_path / "cut", environment, kill_at=kill_at)
+        assert status == -signal.SIGKILL, output
+    status, output = run(tmp_path / "cut", environment)
+    assert status == 0, output
+    assert "done before, skipped" in output
+    assert results(tmp_path / "cut") == results(finished[0])
+
+
+def test_again_all_is_skipped_and_another_config_is_refused(finished, environment):
+    status, output = run(finished[0], environment)
+    assert status == 0 and output.count("done before, skipped") == 9
+    status, output = run(finished[0], environment, "--gin.CodebookConfig.centring=0.7")
+    assert status == 1
+    assert "stage 'step_1' was done with another configuration" in output
+    assert "centring: was (not set), now 0.7" in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize("bindings, text", [
+    (["--gin.TRAIN_STEP=5"], "unknown gin name in --gin.TRAIN_STEP: .*did you mean TRAIN_STEPS"),
+    (["--gin.ITEMS='nowhere.jsonl'"], "needs both files or neither"),
+    (["--gin.ITEMS='no.jsonl'", "--gin.INTERACTIONS='no.jsonl'"], "no file 'no.jsonl'"),
+    (["--gin.NUM_LEVELS=0"], "levels: got 0, expected at least 1"),
+    (["--gin.LANGUAGE='fr'"], "unknown language: got 'fr'"),
+])
+def test_mistakes_are_named(tmp_path, bindings, text, capsys):
+    import re
+    launch.flags.FLAGS.unparse_flags()
+    for name in ("gin_file", "gin_bindings"):
+        launch.flags.FLAGS[name].unparse()
+    argv = ["pipeline", f"--gin_file={GIN}", f"--gin.RUN_DIR={str(tmp_path / 'r')!r}", *bindings]
+    assert launch.call(pipeline.main, argv) == 1
+    assert re.search(text, capsys.readouterr().err)
+
+
+def test_concerns_sorts_bindings():
+    used = {"TRAIN_STEPS"}
+    assert pipeline.concerns("TRAIN_STEPS = 3", used)
+    assert not pipeline.concerns("LANGUAGE = 'zh'", used)
+    assert pipeline.concerns("CodebookConfig.centring = 0.5", used)
+    assert not pipeline.concerns("Pipeline.group_size = 3", used)
+    assert gin_setup.pipeline is not None
