@@ -97,6 +97,16 @@ class GSIDModel(BaseModel):
         variables.update(self.head.init(rng, d, jnp.zeros((1, c.num_levels), jnp.int32)))
         return variables
 
+    def arithmetic(self, input_spec, layout) -> list[str]:
+        """What the trainer prints at the start: negatives, codes, phases."""
+        items = layout.batch_size // layout.num_microbatches
+        queries = input_spec["query_ids"].shape[1]
+        c = self.module.config
+        return [f"level {self.level} of {c.num_levels}, {c.codebook_size} codes each; "
+                f"{items * queries:,} queries against {items:,} items, {items - 1:,} negatives a "
+                "query at most (known positives left out; microbatches add none)",
+                f"the first {self.contrastive_only_steps:,} steps are contrastive only"]
+
     def _head(self, mutables, method, *args, **kwargs):
         return self.head.apply({"codebook": mutables["codebook"]}, *args, method=method, **kwargs)
 

@@ -17,6 +17,11 @@ class CollapseError(UserError):
     """The codes of the level in training have collapsed."""
 
 
+def perplexity_floor(codebook_size: int, share: float = 0.1) -> float:
+    """Below this perplexity a level has collapsed: a share of K, never less than 2 codes."""
+    return max(2.0, share * codebook_size)
+
+
 @dataclasses.dataclass
 class CollapseGuard:
     """Checks the health of the codes at every report of the trainer.
@@ -29,20 +34,20 @@ class CollapseGuard:
     codebook_size: int
     level: int = 1
     mode: str = "stop"
-    min_perplexity: float = 0.1  # share of K
+    min_perplexity: float = 0.1  # share of K; never below 2 codes
     max_share: float = 0.5
     min_conditional_perplexity: float = 1.5  # from level 2 on
     patience: int = 3
+    unhealthy_checks: int = 0  # in a row so far; a checkpoint keeps it
 
     def __post_init__(self):
         if self.mode not in MODES:
             raise UserError(f"CollapseGuard.mode: got {self.mode!r}, expected one of {MODES}")
-        self._unhealthy_checks = 0
 
     def findings(self, metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
         """(what was seen, likely cause, binding to change) for each limit that is broken."""
         found = []
-        floor = self.min_perplexity * self.codebook_size
+        floor = perplexity_floor(self.codebook_size, self.min_perplexity)
         perplexity, share = metrics["perplexity"], metrics["max_share"]
         if not perplexity >= floor or not share <= self.max_share:
             found.append((
@@ -72,8 +77,8 @@ class CollapseGuard:
                 or metrics.get("contrastive_only", 0.0) > 0):
             return None
         found = self.findings(metrics)
-        self._unhealthy_checks = self._unhealthy_checks + 1 if found else 0
-        if self._unhealthy_checks < self.patience:
+        self.unhealthy_checks = self.unhealthy_checks + 1 if found else 0
+        if self.unhealthy_checks < self.patience:
             return None
         message = f"the codes of level {self.level} have collapsed at step {step}: " + "; ".join(
             f"{seen}. Likely cause: {cause}. To change: {binding}" for seen, cause, binding in found)

@@ -88,6 +88,8 @@ class TrainingLoop:
             self.step = self._saved_step = loop["step"]
             self._log.window = {name: list(pair) for name, pair in loop["window"].items()}
             self._log.latest = loop["latest"]
+            if self._guard is not None:
+                self._guard.unhealthy_checks = loop["unhealthy_checks"]
             self._log.say(f"resuming from step {self.step:,} of {self._checkpoints.directory}")
             return self.step
         self.state = trainer.new_state(seed)
@@ -156,7 +158,8 @@ class TrainingLoop:
 
     def _save(self) -> None:
         loop = {"stage": self._stage, "settings": self._settings, "window": self._log.window,
-                "latest": self._log.latest}
+                "latest": self._log.latest,
+                "unhealthy_checks": getattr(self._guard, "unhealthy_checks", 0)}
         self._checkpoints.save(self.state, loop, self._batches.save)
         self._saved_step = self.step
 

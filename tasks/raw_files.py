@@ -121,12 +121,15 @@ def read_records(path: pathlib.Path, kind: str, fields: Sequence[str],
 
 
 def numbered_records(path: pathlib.Path, kind: str, fields: Sequence[str],
-                     parse: Callable[[dict[str, Any]], Record], rejects: Rejects
-                     ) -> Iterator[tuple[int, Record]]:
-    """As ``read_records``, each with its line (row for Parquet) in the file, from 1."""
+                     parse: Callable[[dict[str, Any]], Record], rejects: Rejects,
+                     interval: float = 5.0) -> Iterator[tuple[int, Record]]:
+    """As ``read_records``, each with its line (row for Parquet) in the file, from 1.
+
+    ``interval`` are the seconds between two progress lines.
+    """
     read = _read_parquet if path.name.endswith(PARQUET_SUFFIX) else _read_json_lines
     good, bad_before = 0, sum(rejects.counts.values())
-    for number, found, raw in read(path, kind, fields):
+    for number, found, raw in read(path, kind, fields, interval):
         try:
             if isinstance(found, BadRecord):
                 raise found
@@ -142,10 +145,10 @@ def numbered_records(path: pathlib.Path, kind: str, fields: Sequence[str],
                         "ones, expected at least one: check that it is the right file")
 
 
-def _read_json_lines(path: pathlib.Path, kind: str, fields: Sequence[str]
+def _read_json_lines(path: pathlib.Path, kind: str, fields: Sequence[str], interval: float
                      ) -> Iterator[tuple[int, dict[str, Any] | BadRecord, bytes]]:
     del fields  # a line is parsed whole
-    progress = Progress(f"reading {kind} (bytes)", path.stat().st_size)
+    progress = Progress(f"reading {kind} (bytes)", path.stat().st_size, interval=interval)
     with open(path, "rb") as raw_file:
         file = gzip.open(raw_file) if path.name.endswith(".gz") else raw_file
         done = 0
@@ -184,11 +187,11 @@ def _snippet(text: str) -> str:
     return repr(text if len(text) <= SNIPPET else text[:SNIPPET] + "...")
 
 
-def _read_parquet(path: pathlib.Path, kind: str, fields: Sequence[str]
+def _read_parquet(path: pathlib.Path, kind: str, fields: Sequence[str], interval: float
                   ) -> Iterator[tuple[int, dict[str, Any] | BadRecord, Any]]:
     try:
         file = pq.ParquetFile(path)
-        progress = Progress(f"reading {kind}", file.metadata.num_rows)
+        progress = Progress(f"reading {kind}", file.metadata.num_rows, interval=interval)
         columns = [name for name in fields if name in file.schema_arrow.names]
         number = 0
         for batch in file.iter_batches(BATCH_ROWS, columns=columns):

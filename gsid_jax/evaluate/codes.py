@@ -5,7 +5,7 @@ All functions take plain arrays: codes are int [N, T], one row per item or query
 
 import numpy as np
 
-from gsid_jax.health import CollapseGuard
+from gsid_jax.health import CollapseGuard, perplexity_floor
 
 COLLAPSED = "COLLAPSED"  # few codes carry all items
 LEAK = "LEAK"  # the code only repeats its prefix
@@ -102,7 +102,7 @@ def finding(level: int, health: dict[str, float], codebook_size: int) -> str:
 
     The limits are those of the guard that watches training.
     """
-    if (health["perplexity"] < CollapseGuard.min_perplexity * codebook_size
+    if (health["perplexity"] < perplexity_floor(codebook_size)
             or health["max_share"] > CollapseGuard.max_share):
         return COLLAPSED
     if (level > 1 and health["items_per_prefix"] >= LEAK_MIN_ITEMS and

@@ -7,6 +7,7 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from gsid_jax import launch, trained_model
 from gsid_jax.errors import UserError
 from gsid_jax.gsid_model import GSIDModel
 from gsid_jax.health import CollapseError, CollapseGuard
@@ -153,21 +154,28 @@ def test_evaluation_leaves_the_codebook_alone():
     assert float(loss) == pytest.approx(float(metrics["loss"].compute()))
 
 
+def literal_model():
+    """The GSIDModel that gin_configs/experiments/paper_literal.gin describes, small."""
+    sizes = ("CODEBOOK_SIZE = 8", "VOCAB_SIZE = 60", "network.T5Config.emb_dim = 16",
+             "network.T5Config.num_encoder_layers = 1", "CONTRASTIVE_ONLY_STEPS = 5",
+             "TRAIN_STEPS = 60", "RUN_DIR = 'unused'", "DROPOUT_RATE = 0.0")
+    launch.parse_gin(["gin_configs/models/tiny.gin", "gin_configs/runs/gsid_step_1.gin",
+                      "gin_configs/experiments/paper_literal.gin"],
+                     [*trained_model.BINDINGS, *sizes])
+    return trained_model.configuration()[0]
+
+
 def test_the_papers_literal_recipe_collapses_and_is_caught():
-    """N(0,1) codebook, raw dot product, EMA, KL, no balance (method.md section 6.1)."""
-    literal = dict(balance="none", argmax_ce_weight=0.0, alignment_direction="p||q",
-                   codebook=dict(lookup="dot", temperature=1.0, start="normal", centring=0.0,
-                                 revive_below=0.0))
-    guard = CollapseGuard(codebook_size=K, min_perplexity=0.3)
-    with pytest.raises(CollapseError, match="level 1 have collapsed.*GSIDModel.balance"):
-        for step, report in enumerate(run(gsid_model(1, **literal),
-                                          lambda i: gsid_batch(items=64, seed=i), 60)[2]):
+    """N(0,1) codebook, raw dot product, EMA, KL, no balance (method.md, Collapse)."""
+    def train(model, guard):
+        reports = run(model, lambda i: gsid_batch(items=64, seed=i), 60)[2]
+        for step, report in enumerate(reports):
             guard.check(step, report)
-    guard = CollapseGuard(codebook_size=K, min_perplexity=0.3)
-    for step, report in enumerate(run(gsid_model(1), lambda i: gsid_batch(items=64, seed=i),
-                                      60)[2]):
-        guard.check(step, report)
-    assert report["perplexity"] > 0.6 * K
+        return reports[-1]
+
+    with pytest.raises(CollapseError, match="level 1 have collapsed.*GSIDModel.balance"):
+        train(literal_model(), CollapseGuard(codebook_size=K))
+    assert train(gsid_model(1), CollapseGuard(K))["perplexity"] > 0.6 * K
 
 
 @pytest.mark.parametrize("option, text", [

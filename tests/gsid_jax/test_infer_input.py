@@ -36,6 +36,12 @@ def test_parquet(tmp_path):
     assert rows(infer_input.open_file(tmp_path / "x.parquet", "item", None)) == GOOD
 
 
+def test_other_fields_do_not_matter(tmp_path):
+    (tmp_path / "x.jsonl").write_text(lines([{**item, "attributes": {"n": 6.0}, "category": 3}
+                                             for item in ITEMS]))
+    assert rows(infer_input.open_file(tmp_path / "x.jsonl", "item", None)) == GOOD
+
+
 def test_queries_are_normalised_as_in_training(tmp_path):
     (tmp_path / "q.jsonl").write_text(lines([{"query": " red　ｓｈｏｅｓ "}]), encoding="utf-8")
     assert rows(infer_input.open_file(tmp_path / "q.jsonl", "query", None)) == [

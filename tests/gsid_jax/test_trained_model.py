@@ -124,3 +124,14 @@ def test_nothing_is_left_behind_for_later_tasks(tiny_run_dir):
     with gin.unlock_config():
         gin.clear_config()
     assert location.current() == before
+
+
+def test_a_model_split_over_devices_gives_the_same(tiny_run_dir):
+    texts = ["used apple phone", "lego brick set in good condition"]
+    whole = trained_model.load_run(tiny_run_dir).encoder(batch_size=8).encode(texts)
+    split = trained_model.load_run(
+        tiny_run_dir, bindings=["NUM_PARTITIONS = 2", "FSDP = True"])
+    assert split.partitioner.mesh.shape == {"data": 4, "model": 2}
+    parts = split.encoder(batch_size=8).encode(texts)
+    np.testing.assert_array_equal(parts["codes"], whole["codes"])
+    np.testing.assert_allclose(parts["embedding"], whole["embedding"], atol=1e-5)
