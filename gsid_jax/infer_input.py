@@ -113,6 +113,10 @@ def _rows(path: pathlib.Path, kind: str, rejects: Rejects, interval: float = 5.0
 
 
 def _parse_item(record: Mapping[str, Any]) -> tuple[str | None, str]:
+    if record.get("title") is None:
+        fields = ", ".join(record) or "none"
+        raise BadRecord("missing field", f"no 'title' (fields given: {fields})",
+                        "a string in 'title'", "Add 'title'.")
     record = {name: record[name] for name in FIELDS["item"] if record.get(name) is not None}
     item = raw_records.parse_item({"item_id": "-"} | record, {})
     return (item.item_id if "item_id" in record else None), item.text

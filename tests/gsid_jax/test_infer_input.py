@@ -71,7 +71,8 @@ def test_blank_lines_are_counted_and_rows_keep_their_line(tmp_path):
 @pytest.mark.parametrize("name, kind, bad, message", [
     ("x.jsonl", "item", b"{not json}", "x.jsonl, line 2: malformed JSON"),
     ("x.jsonl", "item", b'{"title": " "}', "line 2: empty text: got ' ' for 'title'"),
-    ("x.jsonl", "item", b'{"name": "lamp"}', r"line 2: missing field: got no 'title'"),
+    ("x.jsonl", "item", b'{"name": "lamp"}',
+     r"line 2: missing field: got no 'title' \(fields given: name\)"),
     ("x.jsonl", "item", b'{"title": "\xff"}', "line 2: not UTF-8: got byte 0xff"),
     ("x.jsonl", "query", b'{"query": ""}', "line 2: empty text"),
     ("x.txt", "query", b"  ", "x.txt, line 2: empty text: got a blank line"),
