@@ -77,25 +77,36 @@ class Manifest:
     def done(self, name: str) -> bool:
         return self.content["stages"].get(name, {}).get("status") == "done"
 
-    def check(self, name: str, config: Mapping[str, str]) -> None:
-        """Refuses a stage that was begun, or finished, from another configuration."""
+    def check(self, name: str, config: Mapping[str, str], work: str) -> None:
+        """Refuses a stage that was begun, or finished, from another configuration.
+
+        A stage that left no work behind (`work`, a path in the run) may begin anew from any.
+        """
         recorded = self.content["stages"].get(name)
-        if recorded is not None and recorded["config"] != dict(config):
-            raise UserError(
-                f"{self.run_dir}: stage '{name}' was {recorded['status']} with another "
-                f"configuration ({difference(recorded['config'], config)}); a run does not mix "
-                "artefacts of different configurations: give the old values back, or use another "
-                "RUN_DIR")
+        if recorded is None or recorded["config"] == dict(config):
+            return
+        if recorded["status"] != "done":
+            if not (self.run_dir / work).exists():
+                del self.content["stages"][name]
+                return
+            fix = f", or remove {self.run_dir / work} to begin this stage anew"
+        else:
+            fix = ""
+        raise UserError(
+            f"{self.run_dir}: stage '{name}' was {recorded['status']} with another configuration "
+            f"({difference(recorded['config'], config)}); a run does not mix artefacts of "
+            f"different configurations: give the old values back, or use another RUN_DIR{fix}")
 
     @contextlib.contextmanager
-    def stage(self, name: str, config: Mapping[str, str],
-              outputs: Sequence[str]) -> Iterator[bool]:
+    def stage(self, name: str, config: Mapping[str, str], outputs: Sequence[str],
+              work: str) -> Iterator[bool]:
         """Runs a stage: yields False when it is done already, True when the block is to run.
 
         Seconds add up over interrupted runs. The stage is done when the block ends without an
-        exception; only then is it recorded so.
+        exception; only then is it recorded so. `work` is the path that holds what an unfinished
+        stage would go on from.
         """
-        self.check(name, config)
+        self.check(name, config, work)
         if self.done(name):
             missing = [o for o in outputs if not (self.run_dir / o).exists()]
             if missing:

@@ -11,6 +11,7 @@ resumes what was cut off and refuses a configuration that differs from the one r
 import dataclasses
 import json
 import re
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ class Data:
     i2i_test: str = ""
     truth: str = ""
     simulate_items: int = 10_000
-    language: str = "en"  # of the simulator
+    language: str = "en"  # of the simulator; for 'zh' pre-training masks characters, not words
     skip_invalid: bool = False  # count bad records and go on
 
     def files(self) -> dict[str, str]:
@@ -106,7 +107,9 @@ class Pipeline:
         return [*self.model_gin, self.step_gin.format(t=t)], bindings
 
     def pretrain_stage(self) -> tuple[list[str], list[str]]:
-        return [*self.model_gin, self.pretrain_gin], [*self.bindings, *self.pretrain_bindings]
+        unit = "char" if self.data.language == "zh" else "word"
+        return [*self.model_gin, self.pretrain_gin], [
+            f"UNIT = {unit!r}", *self.bindings, *self.pretrain_bindings]
 
 
 class Run:
@@ -140,7 +143,7 @@ class Run:
             kind, _, level = name.partition("_")
             t = int(level) if level else 0
             config = self._config(kind, t)
-            with self.manifest.stage(name, config, self._outputs(name)) as todo:
+            with self.manifest.stage(name, config, *self._places(name)) as todo:
                 if not todo:
                     self.say(f"[{number}/{len(names)}] {name}: done before, skipped")
                     continue
@@ -153,20 +156,26 @@ class Run:
 
     def check_overrides(self, used: set[str]) -> None:
         """Refuses values of the command line that neither the pipeline nor a stage uses."""
-        for parts in (self.pipeline.pretrain_stage(), self.pipeline.step_stage(1),
-                      self.pipeline.step_stage(2)):
+        stages = [self.pipeline.step_stage(1)]
+        stages += [self.pipeline.step_stage(2)] if self.pipeline.levels > 1 else []
+        stages += [self.pipeline.pretrain_stage()] if self.pipeline.pretrain_gin else []
+        for parts in stages:
             used = used | launch.values_used(*parts)
         for binding in self.overrides:
             name = binding.partition("=")[0].strip()
             if "." not in name and name not in used:
                 raise UserError(launch.unknown_value(name, used))
 
-    def _outputs(self, name: str) -> list[str]:
+    def _places(self, name: str) -> tuple[list[str], str]:
+        """What a stage leaves when done, and the path that holds its unfinished work."""
         if name.startswith("assign_"):
-            return [f"step_{name[7:]}/assignment/stats.json"]
-        return {"data": ["data/dataset.json"], "vocab": ["vocab/sentencepiece.model"],
-                "ids": ["ids/items.parquet", "ids/queries.parquet"],
-                "evaluate": ["evaluation/metrics.json"]}.get(name, [f"{name}/model.json"])
+            directory = f"step_{name.removeprefix('assign_')}/assignment"
+            return [f"{directory}/stats.json"], directory  # its .partial knows what it is made from
+        return {"data": (["data/dataset.json"], "data"),
+                "vocab": (["vocab/sentencepiece.model"], "vocab"),
+                "ids": (["ids/items.parquet", "ids/queries.parquet"], "ids"),
+                "evaluate": (["evaluation/metrics.json"], "evaluation/metrics.json"),
+                }.get(name, ([f"{name}/model.json"], f"{name}/checkpoints"))
 
     def _config(self, kind: str, t: int) -> dict[str, str]:
         """The settings that decide what a stage makes, as text by name."""
@@ -184,7 +193,8 @@ class Run:
             return {"size": repr(p.vocabulary.size), "model": model, "seed": repr(p.seed)}
         if kind in ("pretrain", "step", "assign"):
             self._parse(*(p.pretrain_stage() if kind == "pretrain" else p.step_stage(t)))
-            return gin_settings()
+            assigning = {"soft_codes": repr(p.soft_codes)} if kind == "assign" else {}
+            return gin_settings() | assigning
         return {"levels": repr(p.levels)}
 
     def _parse(self, files: list[str], bindings: list[str]) -> None:
@@ -204,8 +214,10 @@ class Run:
         data, files = self.pipeline.data, self.pipeline.data.files()
         if not files:
             raw = self.dir / "raw"
-            if not (raw / "simulation.json").exists():
-                simulate.simulate(str(raw), data.simulate_items, self.pipeline.seed, data.language)
+            asked = {"language": data.language, "seed": self.pipeline.seed,
+                     "num_items": data.simulate_items}
+            if not _simulated(raw, asked):
+                simulate.simulate(str(raw), **asked)
             files = {name: str(raw / f"{name}.jsonl") for name in
                      ("items", "interactions", "sequences", "q2i_test", "i2i_test")}
             files["truth"] = str(raw / "truth" / "items.jsonl")
@@ -273,6 +285,18 @@ class Run:
         self.say("\n" + tables.report(self.dir))
 
 
+def _simulated(raw: Path, asked: dict[str, Any]) -> bool:
+    """Whether `raw` holds the simulation asked for; one with other settings is removed."""
+    record = raw / "simulation.json"
+    if not record.exists():
+        return False
+    found = json.loads(record.read_text(encoding="utf-8"))
+    if {name: found.get(name) for name in asked} == asked:
+        return True
+    shutil.rmtree(raw)
+    return False
+
+
 def gin_settings() -> dict[str, str]:
     """The gin configuration in force as {name: value text}, without names of places."""
     text = gin.config_str(max_line_length=10**6)
@@ -295,7 +319,7 @@ def concerns(binding: str, used: set[str]) -> bool:
 def main(argv: list[str]) -> None:
     """Runs the pipeline that the gin flags describe."""
     files, overrides = launch.flags.FLAGS.gin_file, launch.flags.FLAGS.gin_bindings
-    used = launch.values_used(files, overrides)
+    used = launch.values_used(files, overrides, launch.flags.FLAGS.gin_search_paths)
     own = [b for b in overrides if re.match(OWN, b) or concerns(b, used) and "." not in b]
     launch.start(argv, own)
     from gsid_jax import gin_setup

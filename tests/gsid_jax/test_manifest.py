@@ -10,7 +10,7 @@ from gsid_jax.manifest import Manifest, difference
 
 def run_stage(run_dir, config, fail=False):
     manifest = Manifest(run_dir)
-    with manifest.stage("vocab", config, ["vocab/model"]) as todo:
+    with manifest.stage("vocab", config, ["vocab/model"], "vocab") as todo:
         if todo:
             (run_dir / "vocab").mkdir(exist_ok=True)
             (run_dir / "vocab" / "model").write_text("x")
@@ -43,6 +43,17 @@ def test_a_changed_configuration_is_refused_by_name(tmp_path, fail):
     with pytest.raises(UserError, match=r"stage 'vocab' was \w+ with another configuration "
                        r"\(SIZE: was 1, now 3\).*another RUN_DIR"):
         run_stage(tmp_path, {"SIZE": "3", "B": "2"})
+
+
+def test_an_unfinished_stage_may_begin_anew_once_its_work_is_gone(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(tmp_path, {"SIZE": "1"}, fail=True)
+    with pytest.raises(UserError, match="or remove .*vocab to begin this stage anew"):
+        run_stage(tmp_path, {"SIZE": "2"})
+    (tmp_path / "vocab" / "model").unlink()
+    (tmp_path / "vocab").rmdir()
+    assert run_stage(tmp_path, {"SIZE": "2"})
+    assert Manifest(tmp_path).content["stages"]["vocab"]["config"] == {"SIZE": "2"}
 
 
 def test_a_missing_output_and_a_broken_manifest_are_named(tmp_path):
