@@ -1,6 +1,6 @@
 """Trains variants of one pipeline configuration over seeds and tabulates them side by side.
 
-    python -m tools.ablate --output_dir=runs/ablations --seeds=0,1 \\
+    python -m tools.ablate --output_dir=runs/ablations --seeds=0,1 \
         --report=docs/results/recipe.md
 
 Variants are runs of `gsid_jax.pipeline`, each a process and a RUN_DIR of its own, one after the
@@ -32,6 +32,7 @@ VARIANTS: Mapping[str, Sequence[str]] = {
         "CodebookConfig.temperature=1.0", "CodebookConfig.start='normal'",
         "CodebookConfig.centring=0.0", "CodebookConfig.revive_below=0.0"),
     "without balance (M6)": ("GSIDModel.balance='none'",),
+    "balance weight 1 at every step": ("GSIDModel.balance_weight=1.0",),
     "without centring (M8)": ("CodebookConfig.centring=0.0",),
     "without distillation (M9)": ("GSIDModel.distillation_weight=0.0",),
     "without alignment (M3)": ("GSIDModel.alignment_weight=0.0",),
@@ -44,9 +45,8 @@ VARIANTS: Mapping[str, Sequence[str]] = {
 
 COLUMNS = (  # header, path in metrics.json
     ("l1 ppl", "codes.l1.perplexity"), ("l2 cond.", "codes.l2.conditional_perplexity"),
-    ("l3 cond.", "codes.l3.conditional_perplexity"), ("keep 2", "codes.l2.keep"),
-    ("keep 3", "codes.l3.keep"), ("l1 corr.", "code_accuracy.l1.corrected"),
-    ("l2 corr.", "code_accuracy.l2.corrected"), ("l3 corr.", "code_accuracy.l3.corrected"),
+    ("keep 2", "codes.l2.keep"), ("l1 corr.", "code_accuracy.l1.corrected"),
+    ("l2 corr.", "code_accuracy.l2.corrected"),
     ("AMI 1/1", "ami.prefix1.category1"), ("q2i R@1", "q2i.recall@1"),
     ("R@10", "q2i.recall@10"), ("R@100", "q2i.recall@100"))
 
@@ -125,7 +125,7 @@ def today() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gin_file", default="gin_configs/runs/quickstart.gin")
+    parser.add_argument("--gin_file", default="gin_configs/runs/ablation.gin")
     parser.add_argument("--output_dir", default="runs/ablations")
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--variants", default="", help="comma-separated; default: all")
