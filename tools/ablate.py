@@ -1,6 +1,6 @@
 """Trains variants of one pipeline configuration over seeds and tabulates them side by side.
 
-    python -m tools.ablate --output_dir=runs/ablations --seeds=0,1 \
+    python -m tools.ablate --output_dir=runs/ablations --seeds=0,1 \\
         --report=docs/results/recipe.md
 
 Variants are runs of `gsid_jax.pipeline`, each a process and a RUN_DIR of its own, one after the
