@@ -107,12 +107,19 @@ def parse_gin(gin_files: Sequence[str], bindings: Sequence[str] = (),
         raise UserError(explain(error)) from error
 
 
-def values_used(gin_files: Sequence[str], bindings: Sequence[str] = (),
-                search_paths: Sequence[str] = ()) -> set[str]:
-    """Names of the values (%NAME) that a configuration uses, set or not; replaces the one in
-    force. Raises UserError as `parse_gin` does for what cannot be read."""
+def names_used(gin_files: Sequence[str], bindings: Sequence[str] = (),
+               search_paths: Sequence[str] = ()) -> set[str]:
+    """Names that a configuration uses: its values (NAME, set or not) and the configurables it
+    refers to or binds, without their modules. Replaces the configuration in force.
+
+    Raises UserError as `parse_gin` does for what cannot be read.
+    """
     _read_gin(gin_files, bindings, search_paths)
-    return set(re.findall(r"%([\w/.]+)", gin.config_str(max_line_length=10**6)))
+    text = gin.config_str(max_line_length=10**6)
+    configurables = re.findall(r"@([\w/.]+)", text) + re.findall(r"^([\w/.]+)\.\w+ =", text,
+                                                                re.MULTILINE)
+    return set(re.findall(r"%([\w/.]+)", text)) | {
+        re.split(r"[/.]", name)[-1] for name in configurables}
 
 
 def _read_gin(gin_files: Sequence[str], bindings: Sequence[str],

@@ -125,6 +125,7 @@ class Run:
             raise UserError(f"RUN_DIR {self.dir} cannot be made ({e.strerror}); expected a "
                             "writable place") from e
         self.manifest = Manifest(self.dir)
+        self.names = self._names() if self.overrides else set()
 
     def say(self, text: str) -> None:
         print(text, flush=True)
@@ -154,17 +155,20 @@ class Run:
                      f"({time.monotonic() - begun:.0f} s in all)")
         self._finish()
 
+    def _names(self) -> set[str]:
+        """Names that any training stage uses."""
+        p = self.pipeline
+        stages = [p.step_stage(t) for t in (1, 2) if t <= p.levels]
+        stages += [p.pretrain_stage()] if p.pretrain_gin else []
+        return set().union(*(launch.names_used(*parts) for parts in stages))
+
     def check_overrides(self, used: set[str]) -> None:
-        """Refuses values of the command line that neither the pipeline nor a stage uses."""
-        stages = [self.pipeline.step_stage(1)]
-        stages += [self.pipeline.step_stage(2)] if self.pipeline.levels > 1 else []
-        stages += [self.pipeline.pretrain_stage()] if self.pipeline.pretrain_gin else []
-        for parts in stages:
-            used = used | launch.values_used(*parts)
+        """Refuses values of the command line that neither the pipeline (`used`) nor a stage uses."""
         for binding in self.overrides:
             name = binding.partition("=")[0].strip()
-            if "." not in name and name not in used:
-                raise UserError(launch.unknown_value(name, used))
+            if "." not in name and name not in used | self.names:
+                raise UserError(launch.unknown_value(
+                    name, {n for n in used | self.names if n.isupper()}))
 
     def _places(self, name: str) -> tuple[list[str], str]:
         """What a stage leaves when done, and the path that holds its unfinished work."""
@@ -201,8 +205,9 @@ class Run:
         """Puts the gin configuration of a training stage in force."""
         bindings = [f"RUN_DIR = {str(self.dir)!r}", f"NUM_LEVELS = {self.pipeline.levels}",
                     f"VOCAB_SIZE = {self._vocab_size()}", *bindings]
-        used = launch.values_used(files, bindings)
-        launch.parse_gin(files, bindings + [b for b in self.overrides if concerns(b, used)])
+        here = launch.names_used(files, bindings)
+        launch.parse_gin(files, bindings + [b for b in self.overrides
+                                            if concerns(b, here, self.names)])
 
     def _vocab_size(self) -> int:
         """Rows of the embedding: the vocabulary with its extra ids, rounded up to 128."""
@@ -304,23 +309,24 @@ def gin_settings() -> dict[str, str]:
     return {name: value for name, value in pairs if not PLACE.search(name)}
 
 
-def concerns(binding: str, used: set[str]) -> bool:
-    """Whether a binding of the command line is one of a configuration that uses these values.
+def concerns(binding: str, here: set[str], anywhere: set[str]) -> bool:
+    """Whether a binding of the command line is one of a training stage.
 
-    A plain value (NAME = ...) is where it is used; a parameter of the pipeline itself is the
-    pipeline's, any other parameter a training stage's.
+    A value (NAME = ...) is where its name is used. A parameter is where its configurable is
+    named, and everywhere if no stage names it; those of the pipeline itself are never.
     """
     name = binding.partition("=")[0].strip()
     if "." not in name:
-        return name in used
-    return not re.match(OWN, name)
+        return name in here
+    configurable = name.split(".")[-2].split("/")[-1]
+    return not re.match(OWN, name) and (configurable in here or configurable not in anywhere)
 
 
 def main(argv: list[str]) -> None:
     """Runs the pipeline that the gin flags describe."""
     files, overrides = launch.flags.FLAGS.gin_file, launch.flags.FLAGS.gin_bindings
-    used = launch.values_used(files, overrides, launch.flags.FLAGS.gin_search_paths)
-    own = [b for b in overrides if re.match(OWN, b) or concerns(b, used) and "." not in b]
+    used = launch.names_used(files, overrides, launch.flags.FLAGS.gin_search_paths)
+    own = [b for b in overrides if re.match(OWN, b) or b.partition("=")[0].strip() in used]
     launch.start(argv, own)
     from gsid_jax import gin_setup
     run = Run(gin_setup.pipeline(), overrides)

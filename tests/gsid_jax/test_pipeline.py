@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from gsid_jax import gin_setup, launch, pipeline
+from gsid_jax import launch, pipeline
 
 ROOT = pathlib.Path(__file__).parents[2]
 GIN = "tests/gsid_jax/tiny_pipeline.gin"
@@ -97,7 +98,6 @@ def test_again_all_is_skipped_and_another_config_is_refused(finished, environmen
     (["--gin.LANGUAGE='fr'"], "unknown language: got 'fr'"),
 ])
 def test_mistakes_are_named(tmp_path, bindings, text, capsys):
-    import re
     launch.flags.FLAGS.unparse_flags()
     for name in ("gin_file", "gin_bindings"):
         launch.flags.FLAGS[name].unparse()
@@ -107,9 +107,10 @@ def test_mistakes_are_named(tmp_path, bindings, text, capsys):
 
 
 def test_concerns_sorts_bindings():
-    used = {"TRAIN_STEPS"}
-    assert pipeline.concerns("TRAIN_STEPS = 3", used)
-    assert not pipeline.concerns("LANGUAGE = 'zh'", used)
-    assert pipeline.concerns("CodebookConfig.centring = 0.5", used)
-    assert not pipeline.concerns("Pipeline.group_size = 3", used)
-    assert gin_setup.pipeline is not None
+    here, anywhere = {"TRAIN_STEPS", "adamw"}, {"TRAIN_STEPS", "adamw", "CodebookConfig"}
+    for binding, expected in (("TRAIN_STEPS = 3", True), ("LANGUAGE = 'zh.x'", False),
+                              ("optimizers.adamw.b1 = 0.5", True),
+                              ("CodebookConfig.centring = 0.5", False),
+                              ("tasks.grouping.shuffling.block_records = 9", True),
+                              ("Pipeline.group_size = 3", False)):
+        assert pipeline.concerns(binding, here, anywhere) == expected, binding
