@@ -1,29 +1,29 @@
-"""Packaging: PyPI dependencies only, bounded by the versions that were tested."""
+"""Packaging: PyPI dependencies only; lower bounds are about the versions that were tested."""
 
 from setuptools import find_namespace_packages, setup
 
 CORE = [
-    "jax>=0.9,<0.11",  # the numerics
-    "flax>=0.12,<0.13",  # the network (Linen)
-    "optax>=0.2.5,<0.3",  # optimizers
-    "orbax-checkpoint>=0.11,<0.13",  # checkpoints
+    "jax>=0.10.2,<0.11",  # the numerics
+    "flax>=0.12.8,<0.13",  # the network (Linen)
+    "optax>=0.2.8,<0.3",  # optimizers
+    "orbax-checkpoint>=0.12.8,<0.13",  # checkpoints
     "seqio>=0.0.20,<0.1",  # tasks and mixtures
-    "tensorflow>=2.19,<2.22",  # the input side of SeqIO and TFDS
-    "tensorflow-datasets>=4.9.8,<4.10",  # datasets
+    "tensorflow>=2.21,<2.22",  # the input side of SeqIO and TFDS
+    "tensorflow-datasets>=4.9.10,<4.10",  # datasets
     "gin-config>=0.5,<0.6",  # configuration
     "clu>=0.0.12,<0.1",  # metric writers
-    "tensorboard>=2.19,<2.22",  # CLU's TensorBoard writer imports it
-    "numpy>=1.26,<2.5",
+    "tensorboard>=2.20,<2.22",  # CLU's TensorBoard writer imports it
+    "numpy>=2.1,<2.5",
     "absl-py>=2.1,<3",  # flags
     # 0.2.2 ships code generated for protobuf 7, which apache-beam does not take yet.
     "sentencepiece==0.2.1",
-    "pyarrow>=15,<27",  # Parquet in and out
+    "pyarrow>=20,<27",  # Parquet in and out
 ]
 EXTRAS = {
     "eval": ["scikit-learn>=1.4,<2"],  # checks our metrics in the tests
     "test": ["pytest>=8,<10", "scikit-learn>=1.4,<2"],
-    "cuda": ["jax[cuda13]>=0.9,<0.11"],
-    "tpu": ["jax[tpu]>=0.9,<0.11"],
+    "cuda": ["jax[cuda13]>=0.10.2,<0.11"],
+    "tpu": ["jax[tpu]>=0.10.2,<0.11"],
 }
 
 setup(

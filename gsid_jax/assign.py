@@ -84,7 +84,7 @@ def assign(encoder: Encoder, *, data_dir: str | os.PathLike, output_dir: str | o
         records = step_records.write_step_records(partial, data_dir, stored["item"],
                                                   stored["query"], sizes.K, group_size, seed)
     stats = _stats(stored["item"].codes, sizes.K, states) | {
-        "queries": rows["query"], "records": records,
+        "queries": rows["query"], "records": records, "group_size": group_size,
         "seconds": round(time.monotonic() - begun, 2)}
     for file in (*partial.glob("*_progress.json"), partial / "made_from.json"):
         file.unlink()
