@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -158,7 +159,7 @@ def _run(args: argparse.Namespace) -> None:
     if args.report:
         path = pathlib.Path(args.report)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(report(results, "python -m tools.ablate " + " ".join(sys.argv[1:]), seeds),
+        path.write_text(report(results, "python -m tools.ablate " + shlex.join(sys.argv[1:]), seeds),
                         encoding="utf-8")
 
 
