@@ -13,7 +13,6 @@ import gin
 from gsid_jax import (checkpoints, codebook, data_iterator, gsid_model, health, models, network,
                       optimizers, partitioning, trainer)
 from gsid_jax import pipeline as _pipeline
-from gsid_jax import pipeline as _pipeline
 from gsid_jax import train as _train
 from gsid_jax.errors import UserError
 

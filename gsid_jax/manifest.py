@@ -33,6 +33,17 @@ def write_json(path: str | os.PathLike, value) -> None:
     os.replace(temporary, path)
 
 
+def read_json(path: str | os.PathLike, fix: str) -> dict:
+    """What a JSON file holds, {} if there is none; UserError ending in `fix` if it is broken."""
+    path = pathlib.Path(path)
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise UserError(f"{path} cannot be read as JSON ({e}); {fix}") from e
+
+
 def file_hash(path: str | os.PathLike) -> str:
     """sha256 of a file's bytes, hex."""
     with open(path, "rb") as f:

@@ -6,7 +6,6 @@ level, vocabulary. What does not match is refused here, before anything is encod
 
 import dataclasses
 import hashlib
-import json
 import os
 import pathlib
 import re
@@ -20,12 +19,13 @@ import numpy as np
 from gsid_jax import checkpoint_files, launch
 from gsid_jax.encode import Encoder
 from gsid_jax.errors import UserError
-from gsid_jax.manifest import file_hash
+from gsid_jax.manifest import file_hash, read_json
 from gsid_jax.partitioning import Partitioner
 from tasks import location
 from tasks import vocabulary as vocabularies
 
-INFO_FILE = "model.json"
+INFO_FILE = "model.json"  # T5X writes none
+RESTORE = "expected what training wrote: restore the file"
 CONFIG_FILE = "config.gin"
 
 
@@ -119,7 +119,7 @@ def load(gin_files: Sequence[str | os.PathLike], checkpoint: str | os.PathLike,
     """
     found = checkpoint_files.find(os.fspath(checkpoint))[0]
     model_dir = pathlib.Path(found).parent.parent
-    info = _read_info(model_dir / INFO_FILE)
+    info = read_json(model_dir / INFO_FILE, RESTORE)
     gin_files = gin_files or [model_dir / CONFIG_FILE]
     launch.parse_gin([os.fspath(path) for path in gin_files], [*BINDINGS, *bindings], search_paths)
     model, lengths, partitioner = configuration()
@@ -133,17 +133,6 @@ def load(gin_files: Sequence[str | os.PathLike], checkpoint: str | os.PathLike,
     variables = checkpoint_files.load_variables(os.fspath(checkpoint))
     _check_shapes(model, variables, found)
     return TrainedModel(model, variables, loaded, dict(lengths), partitioner, found, places)
-
-
-def _read_info(path: pathlib.Path) -> dict[str, Any]:
-    """Reads model.json; {} if there is none (T5X writes none)."""
-    if not path.exists():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read as JSON ({error}); expected what training wrote: "
-                        "restore the file") from error
 
 
 def _check(model: Any, vocabulary: Any, info: Mapping[str, Any], checkpoint: str) -> None:

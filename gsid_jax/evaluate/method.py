@@ -1,10 +1,8 @@
 """One way to give items and queries IDs and vectors, ready to be compared with others."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +11,9 @@ import pyarrow.compute as pc
 from gsid_jax.errors import UserError
 from gsid_jax.evaluate import columns
 from gsid_jax.evaluate.catalogue import Catalogue
+from gsid_jax.manifest import read_json
 
+AGAIN = "run that step's assignment again"
 ASSIGNMENT = "the final assignment"
 
 
@@ -47,7 +47,7 @@ def load_run(run_dir: pathlib.Path, catalogue: Catalogue, name: str = "GSID",
                         "final assignment of both again")
     item_vectors = columns.vectors(ids / "items.npy", len(item_codes))
     query_vectors = columns.vectors(ids / "queries.npy", len(query_codes), item_vectors.shape[1])
-    stats = {t: _read_json(run_dir / f"step_{t}" / "assignment" / "stats.json")
+    stats = {t: read_json(run_dir / f"step_{t}" / "assignment" / "stats.json", AGAIN)
              for t in range(1, item_codes.shape[1] + 1)}
     sizes = [each["codebook_size"] for each in stats.values() if "codebook_size" in each]
     size = codebook_size or (sizes[0] if sizes else None)
@@ -72,13 +72,3 @@ def _load_codes(path: pathlib.Path, key: str, expected: pa.ChunkedArray) -> np.n
                         f"{expected[row].as_py()!r} as in the dataset: the IDs were made from "
                         "another dataset, run infer again")
     return columns.code_matrix(table, path)
-
-
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read as JSON ({error}); run that step's assignment "
-                        "again") from error
