@@ -19,9 +19,21 @@ CORE = [
     "sentencepiece==0.2.1",
     "pyarrow>=20,<27",  # Parquet in and out
 ]
+EVAL = [
+    "scikit-learn>=1.4,<2",  # checks our metrics in the tests
+    "bm25s>=0.2.10,<0.4",  # the lexical baseline
+    "faiss-cpu>=1.9,<2",  # exact search and k-means of the baselines
+    "jieba>=0.42,<0.43",  # Chinese words for BM25
+]
+BEAM = ["apache-beam>=2.65,<2.80"]  # data preparation on a cluster
+HF = ["safetensors>=0.4,<0.9"]  # T5 weights in and out, without torch
+DATA = ["polars>=1.20,<2", "duckdb>=1.1,<2"]  # raw logs to datasets on one machine
 EXTRAS = {
-    "eval": ["scikit-learn>=1.4,<2"],  # checks our metrics in the tests
-    "test": ["pytest>=8,<10", "scikit-learn>=1.4,<2"],
+    "eval": EVAL,
+    "beam": BEAM,
+    "hf": HF,
+    "data": DATA,
+    "test": ["pytest>=8,<10", *EVAL, *BEAM, *HF, *DATA],
     "cuda": ["jax[cuda13]>=0.10.2,<0.11"],
     "tpu": ["jax[tpu]>=0.10.2,<0.11"],
 }
