@@ -3,8 +3,8 @@
     python -m gsid_jax.pipeline --gin_file=gin_configs/runs/quickstart.gin \\
         --gin.RUN_DIR="'runs/mine'"
 
-Stages: data, vocab, pretrain, then step_t and assign_t for t = 1..T, ids, evaluate. Each writes
-under RUN_DIR and is recorded in its manifest: started again, the pipeline skips what is done,
+Stages: data, vocab, pretrain, then step_t and assign_t for t = 1..T, ids, evaluate, and where asked
+for the dual encoder that GSID is compared with. Each writes under RUN_DIR and is recorded in its manifest: started again, the pipeline skips what is done,
 resumes what was cut off and refuses a configuration that differs from the one recorded.
 """
 
@@ -68,8 +68,11 @@ class Pipeline:
       seed: of the simulator, the hold-out and the vocabulary; training has RANDOM_SEED.
       model_gin: gin files of the model, read first in every training stage.
       pretrain_gin, step_gin: gin file of pre-training ('' for none) and of step `{t}`.
+      dual_encoder_gin: gin file of the in-domain dense baseline ('' for none). It trains for as many
+        steps as the chain has in all.
       bindings, pretrain_bindings, step_bindings: gin bindings of all training stages, of
-        pre-training, and of each step; `later_bindings` of the steps after the first.
+        pre-training, and of each step; `later_bindings` of the steps after the first,
+        `dual_encoder_bindings` of the baseline.
     """
 
     run_dir: str
@@ -80,10 +83,12 @@ class Pipeline:
     model_gin: Sequence[str] = ()
     pretrain_gin: str = ""
     step_gin: str = ""
+    dual_encoder_gin: str = ""
     bindings: Sequence[str] = ()
     pretrain_bindings: Sequence[str] = ()
     step_bindings: Sequence[str] = ()
     later_bindings: Sequence[str] = ()
+    dual_encoder_bindings: Sequence[str] = ()
     group_size: int = 32  # S, items of one prefix side by side in the batches of the next step
     extra_ids: int = 16  # ids added behind the vocabulary's own
     soft_codes: int = 16  # m, codes kept of every stored distribution (M9)
@@ -112,6 +117,13 @@ class Pipeline:
             f"UNIT = {unit!r}", *self.bindings, *self.pretrain_bindings]
 
 
+    def dual_encoder_stage(self) -> tuple[list[str], list[str]]:
+        bindings = [*self.bindings, *self.dual_encoder_bindings]
+        if not self.pretrain_gin:
+            bindings.append("INITIAL_CHECKPOINT_PATH = None")
+        return [*self.model_gin, self.dual_encoder_gin], bindings
+
+
 class Run:
     """One pipeline run: its manifest, its directory and what the command line added."""
 
@@ -134,15 +146,17 @@ class Run:
         steps = range(1, self.pipeline.levels + 1)
         training = [name for t in steps for name in (f"step_{t}", f"assign_{t}")]
         first = ["data", "vocab"] + (["pretrain"] if self.pipeline.pretrain_gin else [])
-        return first + training + ["ids", "evaluate"]
+        dense = ["dual_encoder", "dual_encoder_ids"] if self.pipeline.dual_encoder_gin else []
+        return first + training + ["ids"] + dense + ["evaluate"]
 
     def execute(self) -> None:
         """Runs what is not done yet and prints the evaluation."""
         begun = time.monotonic()
         names = self.stages()
         for number, name in enumerate(names, 1):
-            kind, _, level = name.partition("_")
-            t = int(level) if level else 0
+            kind, t = name, 0
+            if numbered := re.fullmatch(r"(step|assign)_(\d+)", name):
+                kind, t = numbered[1], int(numbered[2])
             config = self._config(kind, t)
             with self.manifest.stage(name, config, *self._places(name)) as todo:
                 if not todo:
@@ -160,6 +174,7 @@ class Run:
         p = self.pipeline
         stages = [p.step_stage(t) for t in (1, 2) if t <= p.levels]
         stages += [p.pretrain_stage()] if p.pretrain_gin else []
+        stages += [p.dual_encoder_stage()] if p.dual_encoder_gin else []
         return set().union(*(launch.names_used(*parts) for parts in stages))
 
     def check_overrides(self, used: set[str]) -> None:
@@ -178,6 +193,8 @@ class Run:
         return {"data": (["data/dataset.json"], "data"),
                 "vocab": (["vocab/sentencepiece.model"], "vocab"),
                 "ids": (["ids/items.parquet", "ids/queries.parquet"], "ids"),
+                "dual_encoder_ids": (["dual_encoder/ids/items.npy", "dual_encoder/ids/queries.npy"],
+                                     "dual_encoder/ids"),
                 "evaluate": (["evaluation/metrics.json"], "evaluation/metrics.json"),
                 }.get(name, ([f"{name}/model.json"], f"{name}/checkpoints"))
 
@@ -199,15 +216,30 @@ class Run:
             self._parse(*(p.pretrain_stage() if kind == "pretrain" else p.step_stage(t)))
             assigning = {"soft_codes": repr(p.soft_codes)} if kind == "assign" else {}
             return gin_settings() | assigning
+        if kind == "dual_encoder":
+            self._parse_dual_encoder()
+            return gin_settings()
         return {"levels": repr(p.levels)}
 
-    def _parse(self, files: list[str], bindings: list[str]) -> None:
+    def _parse(self, files: list[str], bindings: list[str],
+               overrides: Sequence[str] | None = None) -> None:
         """Puts the gin configuration of a training stage in force."""
+        overrides = self.overrides if overrides is None else overrides
         bindings = [f"RUN_DIR = {str(self.dir)!r}", f"NUM_LEVELS = {self.pipeline.levels}",
                     f"VOCAB_SIZE = {self._vocab_size()}", *bindings]
         here = launch.names_used(files, bindings)
-        launch.parse_gin(files, bindings + [b for b in self.overrides
+        launch.parse_gin(files, bindings + [b for b in overrides
                                             if concerns(b, here, self.names)])
+
+    def _parse_dual_encoder(self) -> None:
+        """The dual encoder's configuration, with the steps of the whole chain."""
+        steps = 0
+        for t in range(1, self.pipeline.levels + 1):
+            self._parse(*self.pipeline.step_stage(t))
+            steps += gin.query_parameter("TRAIN_STEPS/macro.value")
+        files, bindings = self.pipeline.dual_encoder_stage()
+        overrides = [b for b in self.overrides if b.partition("=")[0].strip() != "TRAIN_STEPS"]
+        self._parse(files, [*bindings, f"TRAIN_STEPS = {steps}"], overrides)
 
     def _vocab_size(self) -> int:
         """Rows of the embedding: the vocabulary with its extra ids, rounded up to 128."""
@@ -239,16 +271,22 @@ class Run:
                                     seed=self.pipeline.seed)
 
     def _pretrain(self) -> None:
-        self._train(self.pipeline.pretrain_stage())
+        self._parse(*self.pipeline.pretrain_stage())
+        self._train()
 
     def _step(self, t: int) -> None:
-        self._train(self.pipeline.step_stage(t))
+        self._parse(*self.pipeline.step_stage(t))
+        self._train()
 
-    def _train(self, parts: tuple[list[str], list[str]]) -> None:
+    def _dual_encoder(self) -> None:
+        self._parse_dual_encoder()
+        self._train()
+
+    def _train(self) -> None:
+        """Trains what the configuration in force says."""
         from gsid_jax import gin_setup
         from gsid_jax.trained_model import vocabulary_info
         from tasks.vocabulary import VOCABULARY
-        self._parse(*parts)
         gin_setup.train(config_text_fn=launch.config_text, model_info=vocabulary_info(VOCABULARY))
 
     def _encoder(self, t: int) -> tuple[Any, str]:
@@ -280,6 +318,16 @@ class Run:
         encoder, model_hash = self._encoder(self.pipeline.levels)
         write_ids(encoder, data_dir=self.dir / "data", output_dir=self.dir / "ids",
                   model_hash=model_hash)
+
+    def _dual_encoder_ids(self) -> None:
+        from gsid_jax import trained_model
+        from gsid_jax.final_ids import write_ids
+        model = trained_model.load((), self.dir / "dual_encoder",
+                                   vocabulary=self.dir / "vocab" / "sentencepiece.model",
+                                   data_dir=self.dir / "data")
+        write_ids(model.encoder(batch_size=self.pipeline.encode_batch_size),
+                  data_dir=self.dir / "data", output_dir=self.dir / "dual_encoder" / "ids",
+                  model_hash=model.hash)
 
     def _evaluate(self) -> None:
         from gsid_jax.evaluate.run import evaluate_run
