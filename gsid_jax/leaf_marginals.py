@@ -61,21 +61,41 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9)
 
 
+class Grower:
+    """Sums up the outputs of every leaf, chunk by chunk; memory is that of the prototypes.
+
+    codes_NxT: the IDs of all rows that will be added.
+    """
+
+    def __init__(self, codes_NxT: np.ndarray):
+        self.codes, leaf = np.unique(np.asarray(codes_NxT, np.int32), axis=0, return_inverse=True)
+        self._leaf_N = leaf.ravel()
+        self._sums: np.ndarray | None = None
+
+    def add(self, rows: slice, outputs: np.ndarray) -> None:
+        """Adds rows: float [n, T, D], each decoded after the row's own codes, or [n, D]."""
+        outputs = unit(outputs if outputs.ndim == 3 else outputs[:, None])
+        if self._sums is None:
+            self._sums = np.zeros((len(self.codes), *outputs.shape[1:]), np.float32)
+        leaf = self._leaf_N[rows]
+        order = np.argsort(leaf, kind="stable")
+        leaves, starts = np.unique(leaf[order], return_index=True)
+        self._sums[leaves] += np.add.reduceat(outputs[order], starts, axis=0)
+
+    def leaves(self) -> Leaves:
+        """The leaves, each prototype the mean of what was added to it."""
+        return Leaves(self.codes, unit(self._sums))
+
+
 def grow(codes_NxT: np.ndarray, outputs: np.ndarray) -> Leaves:
     """One leaf for each distinct ID: its prototype is the mean of its rows' outputs.
 
-    outputs: float [N, T, D], decoded after the row's own codes, or [N, D]. May be memory-mapped.
+    outputs: float [N, T, D], decoded after the row's own codes, or [N, D] for vectors that serve
+    all levels.
     """
-    codes, leaf = np.unique(np.asarray(codes_NxT, np.int32), axis=0, return_inverse=True)
-    leaf = leaf.ravel()
-    by_leaf = np.argsort(leaf, kind="stable")
-    starts = np.searchsorted(leaf[by_leaf], np.arange(len(codes)))
-    levels = 1 if outputs.ndim == 2 else outputs.shape[1]
-    prototypes = np.empty((len(codes), levels, outputs.shape[-1]), np.float32)
-    for level in range(levels):
-        vectors = unit(outputs if outputs.ndim == 2 else outputs[:, level])
-        prototypes[:, level] = np.add.reduceat(vectors[by_leaf], starts, axis=0)
-    return Leaves(codes, unit(prototypes))
+    grower = Grower(codes_NxT)
+    grower.add(slice(0, len(codes_NxT)), outputs)
+    return grower.leaves()
 
 
 def level_scores(vectors_NxD: np.ndarray, prefix_NxC: np.ndarray, leaves: Leaves, size: int,
