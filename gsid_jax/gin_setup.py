@@ -12,7 +12,7 @@ import gin
 
 from gsid_jax import (checkpoints, codebook, data_iterator, gsid_model, health, leaf_model, models,
                       network, optimizers, partitioning, trainer)
-from gsid_jax import pipeline as _pipeline
+from gsid_jax import pipeline_settings as _pipeline
 from gsid_jax import train as _train
 from gsid_jax.errors import UserError
 
@@ -42,7 +42,6 @@ _CONFIGURABLES: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
     ("checkpoints", (checkpoints.CheckpointConfig, checkpoints.SaveCheckpointConfig,
                      checkpoints.RestoreCheckpointConfig)),
     ("data_iterator", (data_iterator.DatasetConfig,)),
-    ("pipeline", (_pipeline.Data, _pipeline.Vocabulary)),
     ("gin_setup", (run_path,)),
     ("train", (_train.train,)),
     ("pipeline", (_pipeline.Pipeline, _pipeline.Data, _pipeline.Vocabulary)),
