@@ -221,12 +221,13 @@ class Run:
         from tasks.vocabulary import VOCABULARY
         gin_setup.train(config_text_fn=launch.config_text, model_info=vocabulary_info(VOCABULARY))
 
-    def _encoder(self, t: int) -> tuple[Any, str]:
-        """The model after step t and what tells it from others."""
+    def _encoder(self, t: int, **options: Any) -> tuple[Any, str]:
+        """The model after step t and what tells it from others; options are `Encoder`'s."""
         from gsid_jax import trained_model
         model = trained_model.load_run(self.dir, t)
         p = self.pipeline
-        return model.encoder(batch_size=p.encode_batch_size, soft_size=p.soft_codes), model.hash
+        return model.encoder(batch_size=p.encode_batch_size, soft_size=p.soft_codes,
+                             **options), model.hash
 
     def _assign(self, t: int) -> None:
         from gsid_jax.assign import assign
@@ -248,7 +249,7 @@ class Run:
     def _tree(self) -> None:
         from gsid_jax.final_lookup import write_tree
         p = self.pipeline
-        counts = write_tree(self._encoder(p.levels)[0], data_dir=self.dir / "data",
+        counts = write_tree(self._encoder(p.levels, outputs=True)[0], data_dir=self.dir / "data",
                             output_dir=self.dir / "tree", leaves=p.tree_leaves,
                             group_size=p.group_size, seed=p.seed)
         self.say(f"a new tree of {counts['leaves']:,} IDs for {counts['items']:,} items")
