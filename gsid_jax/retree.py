@@ -1,17 +1,20 @@
 """Re-treeing (M10 c): flat k-means of vectors, its centroids merged bottom-up into K-ary levels.
 
-Plain functions over arrays, shared by GSID and the dense baselines. faiss does the k-means; it is
-imported when a tree is grown.
+Plain functions over arrays, shared by GSID and the dense baselines. faiss does the k-means (it is
+imported when a tree is grown), SciPy the merging by Ward's criterion: one dendrogram, cut once for
+each level. Levels too large for a dendrogram are merged by k-means of their centroids.
 Dims: N items, M leaves, T levels, K the most children a node may have, D width.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.cluster.hierarchy
 
 from gsid_jax.errors import UserError
 
 ITERATIONS = 25
+DENDROGRAM_NODES = 8192  # memory grows with their square: 270 MB
 
 
 def level_sizes(leaves: int, num_levels: int, size: int) -> list[int]:
@@ -50,12 +53,25 @@ def grow_tree(vectors_NxD: np.ndarray, sizes: Sequence[int], size: int, seed: in
         raise UserError(f"a tree was asked for {sizes[-1]} leaves from {len(x_NxD)} items; expected "
                         "no more leaves than items: lower their number")
     label_N, centre = _kmeans(x_NxD, sizes[-1], np.ones(len(x_NxD), np.float32), seed)
-    labels = [label_N]
+    labels, above = [label_N], list(sizes[:-1])
     weight = np.bincount(label_N, minlength=len(centre)).astype(np.float32)
-    for nodes in reversed(sizes[:-1]):
-        parent, centre = _merge(centre, weight, nodes, size, seed)
-        weight = np.bincount(parent, weight, len(centre)).astype(np.float32)
+    while above and len(centre) > DENDROGRAM_NODES:
+        _, centres = _kmeans(centre, above.pop(), weight, seed)
+        parent = _seated(centre, centres, np.argmax(centre @ centres.T, axis=1), size)
+        parent, centre, weight = _united(parent, centre, weight)
         labels.insert(0, parent[labels[0]])
+    if above:
+        dendrogram = scipy.cluster.hierarchy.linkage(centre, "ward")
+        cuts = [scipy.cluster.hierarchy.fcluster(dendrogram, nodes, "maxclust") for nodes in above]
+        node_of = np.arange(len(centre))  # of the level below, for each of the dendrogram's leaves
+        for cut in reversed(cuts):
+            first = np.unique(node_of, return_index=True)[1]
+            parent = np.unique(cut[first], return_inverse=True)[1]
+            centres = _united(parent, centre, weight)[1]
+            parent = _seated(centre, centres, parent, size)
+            parent, centre, weight = _united(parent, centre, weight)
+            labels.insert(0, parent[labels[0]])
+            node_of = parent[node_of]
     return _numbered(np.stack(labels, axis=1))
 
 
@@ -76,25 +92,35 @@ def _kmeans(x_NxD: np.ndarray, clusters: int, weights_N: np.ndarray, seed: int
     return label_N, np.asarray(means.centroids, np.float32)
 
 
-def _merge(centre_MxD: np.ndarray, weight_M: np.ndarray, nodes: int, size: int, seed: int
-           ) -> tuple[np.ndarray, np.ndarray]:
-    """Parent int64 [M] of each node, at most `size` children each, and the parents' centres.
+def _seated(centre_MxD: np.ndarray, parents_PxD: np.ndarray, parent_M: np.ndarray, size: int
+            ) -> np.ndarray:
+    """Parent of each node with at most `size` children to a parent, int64 [M].
 
-    k-means, then the surest first: a node whose parent is full takes its next best.
+    Of too many children the closest stay; the others go to the closest parent with room.
     """
-    _, parents = _kmeans(centre_MxD, nodes, weight_M, seed)
-    close_MxP = centre_MxD @ parents.T
-    parent = np.full(len(centre_MxD), -1)
-    free = np.full(len(parents), size)
-    ranked = np.argsort(-close_MxP, axis=1, kind="stable")
-    for node in np.argsort(-close_MxP.max(axis=1), kind="stable"):
-        best = next(p for p in ranked[node] if free[p])
-        parent[node] = best
-        free[best] -= 1
-    used, parent = np.unique(parent, return_inverse=True)
+    parent = np.array(parent_M, np.int64)
+    children = np.bincount(parent, minlength=len(parents_PxD))
+    close = np.einsum("md,md->m", centre_MxD, parents_PxD[parent])
+    leaving = []
+    for full in np.flatnonzero(children > size):
+        nodes = np.flatnonzero(parent == full)
+        leaving.extend(nodes[np.argsort(-close[nodes], kind="stable")][size:])
+    for node in leaving:
+        children[parent[node]] -= 1
+        ranked = np.argsort(-(parents_PxD @ centre_MxD[node]), kind="stable")
+        parent[node] = next(p for p in ranked if children[p] < size)
+        children[parent[node]] += 1
+    return parent
+
+
+def _united(parent_M: np.ndarray, centre_MxD: np.ndarray, weight_M: np.ndarray
+            ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nodes united: parents numbered without gaps [M], their unit centres [P, D], weights [P]."""
+    used, parent = np.unique(parent_M, return_inverse=True)
     total = np.zeros((len(used), centre_MxD.shape[1]), np.float32)
     np.add.at(total, parent, centre_MxD * weight_M[:, None])
-    return parent, total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
+    centres = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
+    return parent, centres, np.bincount(parent, weight_M, len(used)).astype(np.float32)
 
 
 def _numbered(labels_NxT: np.ndarray) -> np.ndarray:
