@@ -70,7 +70,7 @@ class GSIDModel(BaseModel):
     commitment_weight: float = 1.0  # M4
     distillation_weight: float = 4.0  # M9
     balance: str = "entropy"  # M6
-    balance_weight: float = 1.0
+    balance_weight: float = 3.0  # what level 1 needs; the gin files of later steps say 1
     argmax_ce_weight: float = 0.3  # M7
     contrastive_only_steps: int = 100  # n of the first phase
     retain_in_first_phase: bool = True  # M4 and M9 stay on in it (t > 1); False is the paper
