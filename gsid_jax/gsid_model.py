@@ -40,6 +40,10 @@ class CodebookHead(nn.Module):
                   for i in range(d_BxTxD.shape[-2])]
         return jax.nn.log_softmax(jnp.stack(logits, axis=-2), axis=-1)
 
+    def level_log_probs(self, level: int, d: jax.Array, prefix: jax.Array) -> jax.Array:
+        """log P(z_level | prefix, x) of one level (1-based): [..., D], int [..., C] -> [..., K]."""
+        return jax.nn.log_softmax(self.levels[level - 1].logits(d, prefix), axis=-1)
+
     def update(self, level: int, d_BxD, prefix_BxC, codes_B, start_at: int):
         self.levels[level - 1].update(d_BxD, prefix_BxC, codes_B, start_at)
 
