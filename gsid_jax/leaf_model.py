@@ -88,6 +88,7 @@ class FitModel(LeafModel):
     Prototypes follow by exponential moving average, like codebooks (M5).
     """
 
+    leaf_tau: float = 0.1
     leaf_decay: float = 0.95
 
     def arithmetic(self, input_spec, layout) -> list[str]:

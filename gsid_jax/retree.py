@@ -1,8 +1,9 @@
 """Re-treeing (M10 c): flat k-means of vectors, its centroids merged bottom-up into K-ary levels.
 
-Plain functions over arrays, shared by GSID and the dense baselines. faiss does the k-means (it is
-imported when a tree is grown), SciPy the merging by Ward's criterion: one dendrogram, cut once for
-each level. Levels too large for a dendrogram are merged by k-means of their centroids.
+Plain functions over arrays, shared by GSID and the dense baselines. SciPy merges by Ward's
+criterion: one dendrogram, cut once for each level. Levels too large for a dendrogram are merged by
+k-means of their centroids. The k-means is ours because the pipeline's default needs it, and faiss
+is an extra.
 Dims: N items, M leaves, T levels, K the most children a node may have, D width.
 """
 
@@ -10,10 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.cluster.hierarchy
+import scipy.sparse
 
 from gsid_jax.errors import UserError
 
 ITERATIONS = 25
+CHUNK_ROWS = 4096
 DENDROGRAM_NODES = 8192  # memory grows with their square: 270 MB
 
 
@@ -77,19 +80,33 @@ def grow_tree(vectors_NxD: np.ndarray, sizes: Sequence[int], size: int, seed: in
 
 def _kmeans(x_NxD: np.ndarray, clusters: int, weights_N: np.ndarray, seed: int
             ) -> tuple[np.ndarray, np.ndarray]:
-    """Spherical k-means: label int64 [N] of each row, centres float32 [clusters, D]."""
-    try:
-        import faiss
-    except ImportError as error:
-        raise UserError("re-treeing needs faiss; install it with pip install 'gsid_jax[eval]', or "
-                        "set pipeline.Pipeline.assignment = 'greedy'") from error
+    """Spherical k-means: label int64 [N] of each row, unit centres float32 [clusters, D].
+
+    Starts from random rows. An empty cluster starts again on the row furthest from its centre.
+    """
     if clusters >= len(x_NxD):
         return np.arange(len(x_NxD)), x_NxD
-    means = faiss.Kmeans(x_NxD.shape[1], clusters, niter=ITERATIONS, seed=seed + 1, spherical=True,
-                         min_points_per_centroid=1, max_points_per_centroid=1 << 20)
-    means.train(x_NxD, weights=np.ascontiguousarray(weights_N, np.float32))
-    label_N = means.index.search(x_NxD, 1)[1][:, 0]
-    return label_N, np.asarray(means.centroids, np.float32)
+    picks = np.random.default_rng(seed).choice(len(x_NxD), clusters, replace=False)
+    centres = x_NxD[np.sort(picks)]
+    rows = np.arange(len(x_NxD))
+    for _ in range(ITERATIONS):
+        label_N, close_N = _nearest(x_NxD, centres)
+        sums = scipy.sparse.csr_matrix((weights_N, (label_N, rows)), (clusters, len(rows))) @ x_NxD
+        empty = np.flatnonzero(np.bincount(label_N, minlength=clusters) == 0)
+        sums[empty] = x_NxD[np.argsort(close_N, kind="stable")[:len(empty)]]
+        centres = (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
+                   ).astype(np.float32)
+    return _nearest(x_NxD, centres)[0], centres
+
+
+def _nearest(x_NxD: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The centre of the largest dot product for each row, int64 [N], and that product."""
+    label, close = np.empty(len(x_NxD), np.int64), np.empty(len(x_NxD), np.float32)
+    for start in range(0, len(x_NxD), CHUNK_ROWS):
+        products = x_NxD[start:start + CHUNK_ROWS] @ centres.T
+        label[start:start + CHUNK_ROWS] = products.argmax(axis=1)
+        close[start:start + CHUNK_ROWS] = products.max(axis=1)
+    return label, close
 
 
 def _seated(centre_MxD: np.ndarray, parents_PxD: np.ndarray, parent_M: np.ndarray, size: int
