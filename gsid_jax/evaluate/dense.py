@@ -140,7 +140,7 @@ def _encoder(root: pathlib.Path, pooling: str, max_length: int, batch_size: int)
     @torch.inference_mode()
     def encode(texts: Sequence[str], label: str) -> np.ndarray:
         order = np.argsort([len(text) for text in texts], kind="stable")
-        vectors, progress = None, Progress(label, len(texts))
+        vectors, progress = None, Progress(label, len(texts), interval=20)
         for start in range(0, len(order), batch_size):
             rows = order[start:start + batch_size]
             batch = tokenizer([texts[row] for row in rows], padding=True, truncation=True,

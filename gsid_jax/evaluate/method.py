@@ -35,6 +35,8 @@ class Method:
     codebook_size: int | None = None  # K, if known
     level_sizes: tuple[int, ...] | None = None  # codes per level, where they differ from K
     nested: bool = True  # False: each level is a clustering of its own, not a refinement
+    section: str = ""  # of the tables of IDs: what the IDs are made comparable by
+    extra: Mapping[str, float] = dataclasses.field(default_factory=dict)  # other figures of it
     # per level, as far as known: 'keep', the share of items whose earlier codes survived the step,
     # and 'agreement' of the codes between consecutive evaluations
     level_stats: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)

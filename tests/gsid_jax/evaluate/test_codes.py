@@ -38,10 +38,12 @@ def test_collapsed_ids_score_nothing_and_are_found():
 def test_health_by_hand():
     health = codes.code_health(np.array([[0, 0], [0, 1], [4, 2], [4, 2]]))
     assert health["l1"] == pytest.approx({"used": 2, "perplexity": 2, "max_share": 0.5,
-                                          "conditional_perplexity": 2, "items_per_prefix": 4})
+                                          "conditional_perplexity": 2, "joint_perplexity": 2,
+                                          "items_per_prefix": 4})
     assert health["l2"] == pytest.approx({
         "used": 3, "perplexity": np.exp(1.5 * np.log(2)), "max_share": 0.5,
-        "conditional_perplexity": np.exp(0.5 * np.log(2)), "items_per_prefix": 2})
+        "conditional_perplexity": np.exp(0.5 * np.log(2)),
+        "joint_perplexity": np.exp(1.5 * np.log(2)), "items_per_prefix": 2})
 
 
 def test_leak_is_found_and_small_prefixes_are_not_blamed():
