@@ -70,13 +70,14 @@ def compare(evaluation: Evaluation, say=print) -> dict[str, Any]:
     about: dict[str, Method] = {}
     left_out: dict[str, str] = {}
     seconds: dict[str, float] = {}
-    made = catalogue = None
+    first: tuple[Catalogue, dict[str, Method]] | None = None
     hashes = []
     for number, run in enumerate(evaluation.run_dirs):
         run_dir = check_run_dir(run)
         catalogue = load_catalogue(run_dir / "data")
         hashes.append(read_json(run_dir / "data" / "dataset.json", "build the dataset again"))
         made = _make(evaluation, run_dir, number, catalogue, output, left_out, seconds, say)
+        first = first or (catalogue, made)
         for name, method in made.items():
             begun = time.monotonic()
             judgement = judge(catalogue, method)
@@ -103,8 +104,7 @@ def compare(evaluation: Evaluation, say=print) -> dict[str, Any]:
     _write(output / "tables.md", paper_tables.markdown(result))
     if evaluation.report:
         from gsid_jax.evaluate import report
-        page = report.page(result, catalogue, made, [pathlib.Path(r) for r in evaluation.run_dirs],
-                           evaluation.reference)
+        page = report.page(result, *first, [pathlib.Path(run) for run in evaluation.run_dirs])
         _write(output / "report.html", page)
     return result
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gsid_jax.errors import UserError
-from gsid_jax.evaluate import columns
+from gsid_jax.evaluate import branching, columns, quantizers
 from gsid_jax.evaluate.catalogue import Catalogue
 from gsid_jax.evaluate.method import Method, load_run
 
@@ -41,12 +41,13 @@ class Context:
             raise LeftOut(f"there are no vectors of {source}")
         return method.item_vectors, method.query_vectors
 
-    def reference(self, name: str) -> Method:
-        """The method whose T, K and branching are the measure; LeftOut if it has no IDs."""
+    def reference(self, name: str) -> tuple[int, int, list[float]]:
+        """(T, K, joint perplexity of each level) of a method; LeftOut if it has no IDs."""
         method = self.made.get(name)
         if method is None or method.item_codes is None:
             raise LeftOut(f"there are no IDs of {name} to take T, K and branching from")
-        return method
+        return (method.item_codes.shape[1], method.codebook_size or int(method.item_codes.max()) + 1,
+                branching.joint_perplexities(method.item_codes, method.nested))
 
 
 def need(*modules: str) -> None:
@@ -61,11 +62,14 @@ class Gsid:
     """IDs and final representation of the runs themselves, or of others on the same data."""
 
     name: str = "GSID"
-    run_dirs: Sequence[str] = ()  # other runs, one for each evaluated run; (): the runs themselves
+    own: bool = True  # the evaluated runs themselves; False: those of `run_dirs`
+    run_dirs: Sequence[str] = ()  # other runs, one for each evaluated run
 
     def make(self, context: Context) -> list[Method]:
         run_dir = context.run_dir
-        if self.run_dirs:
+        if not self.own:
+            if not self.run_dirs:
+                raise LeftOut("no runs are given")
             if context.number >= len(self.run_dirs):
                 raise LeftOut(f"{len(self.run_dirs)} runs are given")
             run_dir = pathlib.Path(self.run_dirs[context.number])
@@ -161,10 +165,7 @@ class ClusteredIds:
 
     def make(self, context: Context) -> list[Method]:
         need("faiss")
-        from gsid_jax.evaluate import branching, quantizers
-        wanted = context.reference(self.reference)
-        levels, size = wanted.item_codes.shape[1], wanted.codebook_size
-        targets = branching.joint_perplexities(wanted.item_codes)
+        levels, size, targets = context.reference(self.reference)
         made = []
         for source in self.sources:
             try:
@@ -195,9 +196,8 @@ class RqVaeIds:
 
     def make(self, context: Context) -> list[Method]:
         need("faiss")
-        from gsid_jax.evaluate import branching, quantizers, rqvae
-        wanted = context.reference(self.reference)
-        levels, size = wanted.item_codes.shape[1], wanted.codebook_size
+        from gsid_jax.evaluate import rqvae
+        levels, size, targets = context.reference(self.reference)
         made = []
         for source in self.sources:
             items, queries = map(quantizers.unit, context.vectors(source))
@@ -205,8 +205,7 @@ class RqVaeIds:
                 sizes = (size,) * levels
                 if where == MATCHED:
                     sizes = tuple(round(each) for each in branching.residual(
-                        items, queries, branching.joint_perplexities(wanted.item_codes),
-                        context.seed).sizes)
+                        items, queries, targets, context.seed).sizes)
                 found, health = rqvae.quantize(items, queries, sizes, context.seed)
                 made.append(_method(f"{source}, RQ-VAE", found, where, health))
         return made
@@ -221,15 +220,14 @@ class TreeIds:
 
     def make(self, context: Context) -> list[Method]:
         need("faiss")
-        from gsid_jax.evaluate import branching, tree_ids
-        wanted = context.reference(self.reference)
-        targets = branching.joint_perplexities(wanted.item_codes)
+        from gsid_jax.evaluate import tree_ids
+        _, size, targets = context.reference(self.reference)
         made = []
         for source in self.sources:
             items, queries = context.vectors(source)
             found = tree_ids.quantize(
                 items, queries, context.catalogue.train_pairs, context.catalogue.train_weights,
-                targets, wanted.codebook_size, context.seed)
+                targets, size, context.seed)
             made.append(_method(f"{source}, M10 tree and marginals", found, MATCHED))
         return made
 
@@ -242,9 +240,8 @@ class RandomIds:
     reference: str = "GSID"
 
     def make(self, context: Context) -> list[Method]:
-        wanted = context.reference(self.reference)
+        levels, size, _ = context.reference(self.reference)
         draw = np.random.default_rng(context.seed)
-        levels, size = wanted.item_codes.shape[1], wanted.codebook_size
         sides = [draw.integers(0, size, (rows, levels)).astype(np.int32)
                  for rows in (len(context.catalogue.item_id), len(context.catalogue.query))]
         return [Method(self.name, *sides, codebook_size=size, section=SAME_K)]
