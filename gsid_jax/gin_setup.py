@@ -12,7 +12,7 @@ import gin
 
 from gsid_jax import (checkpoints, codebook, data_iterator, gsid_model, health, leaf_model, models,
                       network, optimizers, partitioning, trainer)
-from gsid_jax import pipeline as _pipeline
+from gsid_jax import pipeline_settings as _pipeline
 from gsid_jax import train as _train
 from gsid_jax.errors import UserError
 from gsid_jax.evaluate import comparison, specs
@@ -43,7 +43,6 @@ _CONFIGURABLES: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
     ("checkpoints", (checkpoints.CheckpointConfig, checkpoints.SaveCheckpointConfig,
                      checkpoints.RestoreCheckpointConfig)),
     ("data_iterator", (data_iterator.DatasetConfig,)),
-    ("pipeline", (_pipeline.Data, _pipeline.Vocabulary)),
     ("gin_setup", (run_path,)),
     ("evaluate.specs", (specs.Gsid, specs.Bm25, specs.DualEncoder, specs.EmbeddingFiles,
                         specs.OpenEncoder, specs.ClusteredIds, specs.RqVaeIds, specs.TreeIds,

@@ -126,12 +126,18 @@ def tree_codes(encoder: Encoder, data_dir: str | os.PathLike, leaves: int = 0,
 
 def _represented(encoder: Encoder, data_dir: str | os.PathLike, kind: str
                  ) -> dict[str, np.ndarray]:
-    texts = read_texts(data_dir, kind)
+    """Codes int32 [N, T] and representations float32 [N, D] of all items or queries."""
+    texts, sizes = read_texts(data_dir, kind), encoder.sizes
     encoder.expect(len(texts))
     progress = Progress(f"representations of {kind} texts", len(texts))
-    encoded = encoder.encode(texts, kind, progress=progress)
+    kept = {"codes": np.empty((len(texts), sizes.T), np.int32),
+            "embedding": np.empty((len(texts), sizes.D), np.float32)}
+    for start in range(0, len(texts), CHUNK_ROWS):
+        encoded = encoder.encode(texts[start:start + CHUNK_ROWS], kind, progress=progress)
+        for name, array in kept.items():
+            array[start:start + CHUNK_ROWS] = encoded[name]
     progress.finish()
-    return encoded
+    return kept
 
 
 def matched_sizes(codes_NxT: np.ndarray, size: int) -> list[int]:

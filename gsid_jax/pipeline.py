@@ -5,8 +5,9 @@
 
 Stages: data, vocab, pretrain, then step_t and assign_t for t = 1..T, what M10 needs where it is
 chosen (tree, fit, lookup), ids, where asked for the dual encoder that GSID is compared with,
-evaluate. Each writes under RUN_DIR and is recorded in its manifest: started again, the pipeline skips what is done,
-resumes what was cut off and refuses a configuration that differs from the one recorded.
+evaluate. Each writes under RUN_DIR and is recorded in its manifest: started again, the pipeline
+skips what is done, resumes what was cut off and refuses a configuration that differs from the one
+recorded.
 """
 
 import dataclasses
@@ -20,135 +21,15 @@ from typing import Any
 
 import gin
 
-from gsid_jax import launch
+from gsid_jax import launch, stage_reuse
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import Manifest, file_hash
+from gsid_jax.pipeline_settings import Pipeline
 
 # What says where a run lies and how it reports, not what it computes.
 PLACE = re.compile(r"^(RUN_DIR|LOG_PERIOD|train\.(log_period|tensorboard|compilation_cache_dir))$"
                    r"|^pipeline\.")
-ASSIGNMENTS = ("greedy", "query_aware", "retree")
-LOOKUPS = ("plain", "marginals")
 OWN = re.compile(r"(pipeline\.)?(Pipeline|Data|Vocabulary)\.")  # parameters of the pipeline itself
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """Where the catalogue comes from: files of the user's, or the simulator."""
-
-    items: str = ""  # docs/data_format.md; empty: simulate
-    interactions: str = ""
-    sequences: str = ""
-    q2i_test: str = ""
-    i2i_test: str = ""
-    truth: str = ""
-    simulate_items: int = 10_000
-    language: str = "en"  # of the simulator; for 'zh' pre-training masks characters, not words
-    skip_invalid: bool = False  # count bad records and go on
-
-    def files(self) -> dict[str, str]:
-        named = {name: getattr(self, name) for name in
-                 ("items", "interactions", "sequences", "q2i_test", "i2i_test", "truth")}
-        return {name: path for name, path in named.items() if path}
-
-
-@dataclasses.dataclass(frozen=True)
-class Vocabulary:
-    """A SentencePiece model trained on the data, or a given file."""
-
-    size: int = 8000
-    model: str = ""  # such as Mengzi's or T5's; empty: train one
-
-
-@dataclasses.dataclass(frozen=True)
-class Pipeline:
-    """What the stages run with.
-
-    Attributes:
-      run_dir: RUN_DIR, where everything goes.
-      levels: T, the number of steps.
-      data, vocabulary: the first two stages.
-      seed: of the simulator, the hold-out and the vocabulary; training has RANDOM_SEED.
-      model_gin: gin files of the model, read first in every training stage.
-      pretrain_gin, step_gin: gin file of pre-training ('' for none) and of step `{t}`.
-      fit_gin: gin file of the short fit that follows assignment 'retree'.
-      dual_encoder_gin: gin file of the in-domain dense baseline ('' for none). It trains for as many
-        steps as the chain has in all.
-      bindings, pretrain_bindings, step_bindings: gin bindings of all training stages, of
-        pre-training, and of each step; `later_bindings` of the steps after the first,
-        `fit_bindings` and `dual_encoder_bindings` of those two.
-    """
-
-    run_dir: str
-    levels: int
-    data: Data = Data()
-    vocabulary: Vocabulary = Vocabulary()
-    seed: int = 0
-    model_gin: Sequence[str] = ()
-    pretrain_gin: str = ""
-    step_gin: str = ""
-    fit_gin: str = ""
-    dual_encoder_gin: str = ""
-    bindings: Sequence[str] = ()
-    pretrain_bindings: Sequence[str] = ()
-    step_bindings: Sequence[str] = ()
-    later_bindings: Sequence[str] = ()
-    fit_bindings: Sequence[str] = ()
-    dual_encoder_bindings: Sequence[str] = ()
-    assignment: str = "greedy"  # of the final IDs: or 'query_aware', 'retree' (M10)
-    lookup: str = "plain"  # through the codebooks (the paper), or 'marginals' (M10)
-    leaf_temperature: float = 0.1  # tau of M10's scores
-    query_share: float = 0.5  # of an item's queries in its 'query_aware' code distribution
-    tree_leaves: int = 0  # IDs of the new tree; 0: as many as the steps made, effectively
-    group_size: int = 32  # S, items of one prefix side by side in the batches of the next step
-    extra_ids: int = 16  # ids added behind the vocabulary's own
-    soft_codes: int = 16  # m, codes kept of every stored distribution (M9)
-    encode_batch_size: int = 512  # texts per call in assignment and final IDs
-
-    def __post_init__(self):
-        if self.levels < 1:
-            raise UserError(f"pipeline.Pipeline.levels: got {self.levels}, expected at least 1")
-        if bool(self.data.items) != bool(self.data.interactions):
-            raise UserError("pipeline.Data needs both files or neither: got items="
-                            f"{self.data.items!r}, interactions={self.data.interactions!r}; set "
-                            "ITEMS and INTERACTIONS, or none to simulate a marketplace")
-        for name, allowed in (("assignment", ASSIGNMENTS), ("lookup", LOOKUPS)):
-            if getattr(self, name) not in allowed:
-                raise UserError(f"pipeline.Pipeline.{name}: got {getattr(self, name)!r}, expected "
-                                f"one of {allowed}")
-        if self.assignment != "greedy" and self.lookup != "marginals":
-            raise UserError(f"pipeline.Pipeline.assignment is {self.assignment!r} with lookup "
-                            f"{self.lookup!r}; expected lookup 'marginals', as the codebooks do not "
-                            "know such IDs: set ASSIGNMENT = 'greedy' or LOOKUP = 'marginals'")
-        if self.assignment == "retree" and not self.fit_gin:
-            raise UserError("pipeline.Pipeline.assignment is 'retree' without fit_gin; expected "
-                            "the gin file of the fit, such as gin_configs/runs/fit.gin")
-
-    def step_stage(self, t: int) -> tuple[list[str], list[str]]:
-        """gin files and bindings of step t."""
-        bindings = [f"GROUP_SIZE = {self.group_size}", *self.bindings, *self.step_bindings]
-        if t > 1:
-            bindings += self.later_bindings
-        elif not self.pretrain_gin:
-            bindings.append("INITIAL_CHECKPOINT_PATH = None")
-        return [*self.model_gin, self.step_gin.format(t=t)], bindings
-
-    def pretrain_stage(self) -> tuple[list[str], list[str]]:
-        unit = "char" if self.data.language == "zh" else "word"
-        return [*self.model_gin, self.pretrain_gin], [
-            f"UNIT = {unit!r}", *self.bindings, *self.pretrain_bindings]
-
-
-    def fit_stage(self) -> tuple[list[str], list[str]]:
-        return [*self.model_gin, self.fit_gin], [
-            f"GROUP_SIZE = {self.group_size}", f"initial/run_path.name = 'step_{self.levels}'",
-            *self.bindings, *self.fit_bindings]
-
-    def dual_encoder_stage(self) -> tuple[list[str], list[str]]:
-        bindings = [*self.bindings, *self.dual_encoder_bindings]
-        if not self.pretrain_gin:
-            bindings.append("INITIAL_CHECKPOINT_PATH = None")
-        return [*self.model_gin, self.dual_encoder_gin], bindings
 
 
 class Run:
@@ -182,12 +63,16 @@ class Run:
         """Runs what is not done yet and prints the evaluation."""
         begun = time.monotonic()
         names = self.stages()
+        taking = True  # until the first stage that no other run has
         for number, name in enumerate(names, 1):
             kind, t = name, 0
             if numbered := re.fullmatch(r"(step|assign)_(\d+)", name):
                 kind, t = numbered[1], int(numbered[2])
             config = self._config(kind, t)
-            with self.manifest.stage(name, config, *self._places(name)) as todo:
+            places = self._places(name)
+            taking = taking and stage_reuse.take(self.manifest, name, config, places[0],
+                                                 self.pipeline.reuse)
+            with self.manifest.stage(name, config, *places) as todo:
                 if not todo:
                     self.say(f"[{number}/{len(names)}] {name}: done before, skipped")
                     continue
@@ -336,12 +221,13 @@ class Run:
         from tasks.vocabulary import VOCABULARY
         gin_setup.train(config_text_fn=launch.config_text, model_info=vocabulary_info(VOCABULARY))
 
-    def _encoder(self, t: int) -> tuple[Any, str]:
-        """The model after step t and what tells it from others."""
+    def _encoder(self, t: int, **options: Any) -> tuple[Any, str]:
+        """The model after step t and what tells it from others; options are `Encoder`'s."""
         from gsid_jax import trained_model
         model = trained_model.load_run(self.dir, t)
         p = self.pipeline
-        return model.encoder(batch_size=p.encode_batch_size, soft_size=p.soft_codes), model.hash
+        return model.encoder(batch_size=p.encode_batch_size, soft_size=p.soft_codes,
+                             **options), model.hash
 
     def _assign(self, t: int) -> None:
         from gsid_jax.assign import assign
@@ -363,7 +249,7 @@ class Run:
     def _tree(self) -> None:
         from gsid_jax.final_lookup import write_tree
         p = self.pipeline
-        counts = write_tree(self._encoder(p.levels)[0], data_dir=self.dir / "data",
+        counts = write_tree(self._encoder(p.levels, outputs=True)[0], data_dir=self.dir / "data",
                             output_dir=self.dir / "tree", leaves=p.tree_leaves,
                             group_size=p.group_size, seed=p.seed)
         self.say(f"a new tree of {counts['leaves']:,} IDs for {counts['items']:,} items")
