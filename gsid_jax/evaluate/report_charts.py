@@ -5,8 +5,6 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from gsid_jax import quiet
-
 COLOURS = ("var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)", "var(--c6)")
 WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 26
@@ -26,23 +24,38 @@ Points = Sequence[tuple[float, float]]
 
 
 def read_scalars(stage_dir: pathlib.Path) -> dict[str, list[tuple[float, float]]]:
-    """tag -> [(step, value)] from a stage's TensorBoard events; {} where there are none."""
-    folder = stage_dir / "tensorboard"
-    if not any(folder.glob("events.out.tfevents.*")):
+    """tag -> [(step, value)] from a stage's TensorBoard events; {} where there are none.
+
+    A resumed run leaves several files: of one step the latest value counts. TensorBoard's reader
+    of records is used without TensorFlow; a file cut off by a kill ends where it is broken.
+    """
+    files = sorted((stage_dir / "tensorboard").glob("events.out.tfevents.*"))
+    if not files:
         return {}
-    quiet.set_environment()
-    with quiet.silenced_stderr():
-        from tensorboard.backend.event_processing import event_accumulator
-        from tensorboard.util import tensor_util
-        events = event_accumulator.EventAccumulator(
-            str(folder), size_guidance={"tensors": 0, "scalars": 0}).Reload()
-        tags = events.Tags()
-        found = {tag: [(each.step, float(tensor_util.make_ndarray(each.tensor_proto)))
-                       for each in events.Tensors(tag) if not each.tensor_proto.string_val]
-                 for tag in tags["tensors"]}
-        found |= {tag: [(each.step, each.value) for each in events.Scalars(tag)]
-                  for tag in tags["scalars"]}
-    return {tag: sorted(points) for tag, points in found.items() if points}
+    from tensorboard.compat.proto import event_pb2
+    from tensorboard.compat.tensorflow_stub import errors
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+    from tensorboard.util import tensor_util
+    found: dict[str, dict[int, float]] = {}
+    for file in files:
+        reader = PyRecordReader_New(str(file))
+        while True:
+            try:
+                reader.GetNext()
+            except (errors.OutOfRangeError, errors.DataLossError):
+                break
+            event = event_pb2.Event.FromString(reader.record())
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    number = value.simple_value
+                elif value.HasField("tensor") and not value.tensor.string_val:
+                    number = tensor_util.make_ndarray(value.tensor)
+                    if number.size != 1:
+                        continue
+                else:
+                    continue
+                found.setdefault(value.tag, {})[event.step] = float(number)
+    return {tag: sorted(points.items()) for tag, points in found.items()}
 
 
 def training(run_dirs: Sequence[pathlib.Path]) -> list[str]:

@@ -60,7 +60,7 @@ JS = """
     const part = make('div');
     part.append(make('h4', '', heading));
     const lines = make('ul');
-    numbers.forEach(number => lines.append(make('li', '', texts[number])));
+    numbers.slice(0, data.shown).forEach(number => lines.append(make('li', '', texts[number])));
     part.append(lines);
     return part;
   }

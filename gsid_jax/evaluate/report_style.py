@@ -36,7 +36,7 @@ h3 { font-size: 15px; margin: 28px 0 8px; font-weight: 620; }
 p { margin: 6px 0; max-width: 78ch; }
 .muted, .note { color: var(--muted); }
 .note { font-size: 13px; max-width: 100ch; margin: 6px 0 0; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 12px;
   margin: 24px 0 8px; }
 .tile { border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; }
 .tile b { display: block; font-size: 25px; line-height: 1.2; font-weight: 620;

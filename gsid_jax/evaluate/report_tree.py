@@ -17,7 +17,9 @@ from gsid_jax.evaluate.method import Method
 
 MAX_NODES = 6000
 SAMPLE = 200  # members read to describe a node
-TEXTS = 4  # titles and queries shown of a node
+TEXTS = 4  # titles and queries kept of a node
+SEARCHED = 24_000  # titles kept of all whole IDs together, so that the search finds more
+MOST = 60  # titles, and queries, kept of one whole ID
 MIX = 4  # categories shown of a node
 MAX_TEXT = 110
 
@@ -37,6 +39,7 @@ class TreeData:
     items: int
     queries: int
     distinct: int
+    shown: int = TEXTS  # of a node's texts; the others are for the search
 
     def plain(self) -> dict:
         return dataclasses.asdict(self)
@@ -62,9 +65,11 @@ def build(catalogue: Catalogue, method: Method, max_nodes: int = MAX_NODES,
     labels = codes.prefix_labels(np.concatenate([item_codes, query_codes]))
     order = np.argsort(labels[:num_items, -1], kind="stable")
     asked = np.argsort(labels[num_items:, -1], kind="stable")
+    distinct = len(np.unique(labels[:num_items, -1]))
     item_labels = [column[:num_items][order] for column in labels.T]
     query_labels = [column[num_items:][asked] for column in labels.T]
-    describe = _Describer(catalogue, method, order, asked, np.random.default_rng(seed))
+    describe = _Describer(catalogue, method, order, asked, np.random.default_rng(seed),
+                          int(np.clip(SEARCHED // distinct, TEXTS, MOST)))
 
     def children(level: int, low: int, high: int) -> list[tuple[int, int]]:
         part = item_labels[level][low:high]
@@ -86,17 +91,16 @@ def build(catalogue: Catalogue, method: Method, max_nodes: int = MAX_NODES,
         for start, stop in below:
             heapq.heappush(waiting, (start - stop, level + 1, start, stop, number))
     return TreeData(nodes, list(describe.texts.number), list(describe.categories.number), levels,
-                    num_items, len(query_codes), int(item_labels[-1].max(initial=-1) >= 0)
-                    and len(np.unique(item_labels[-1])))
+                    num_items, len(query_codes), distinct)
 
 
 class _Describer:
     """Samples a node's members: category mix, purities, typical titles and queries."""
 
     def __init__(self, catalogue: Catalogue, method: Method, order: np.ndarray, asked: np.ndarray,
-                 draw: np.random.Generator):
+                 draw: np.random.Generator, deep: int):
         self._catalogue, self._method = catalogue, method
-        self._order, self._asked, self._draw = order, asked, draw
+        self._order, self._asked, self._draw, self._deep = order, asked, draw, deep
         self.texts, self.categories = _Strings(), _Strings()
 
     def _sample(self, order: np.ndarray, low: int, high: int) -> np.ndarray:
@@ -116,9 +120,10 @@ class _Describer:
                 near = np.asarray(self._method.query_vectors[asking], np.float32) @ centroid
                 asking = asking[np.argsort(-np.round(near, 5), kind="stable")]
         mix = self._mix(members, level)
+        most = self._deep if level + 1 == self._method.item_codes.shape[1] else TEXTS
         return [mix, mix[0][1] if mix else None, self._spu(members),
-                self._texts(self._catalogue.title, members),
-                self._texts(self._catalogue.query, asking)]
+                self._texts(self._catalogue.title, members, most),
+                self._texts(self._catalogue.query, asking, most)]
 
     def _mix(self, members: np.ndarray, level: int) -> list[list]:
         """Shares of the categories one level deeper than the node's own."""
@@ -142,11 +147,11 @@ class _Describer:
         return round(float(np.unique(known, return_counts=True)[1].max() / len(known)), 3) if (
             len(known)) else None
 
-    def _texts(self, column: pa.ChunkedArray, rows: np.ndarray) -> list[int]:
-        shown: dict[str, None] = {}
-        for text in column.take(pa.array(rows[:4 * TEXTS])).to_pylist():
-            shown.setdefault(shorten(text or ""), None)
-        return [self.texts.add(text) for text in list(shown)[:TEXTS]]
+    def _texts(self, column: pa.ChunkedArray, rows: np.ndarray, most: int) -> list[int]:
+        kept: dict[str, None] = {}
+        for text in column.take(pa.array(rows[:4 * most])).to_pylist():
+            kept.setdefault(shorten(text or ""), None)
+        return [self.texts.add(text) for text in list(kept)[:most]]
 
 
 def shorten(text: str) -> str:

@@ -39,9 +39,9 @@ class Browser:
             os.dup2(13, 3)
             os.dup2(14, 4)
 
-        self._process = subprocess.Popen(command, preexec_fn=inherit, pass_fds=(3, 4),
+        self._process = subprocess.Popen(command, preexec_fn=inherit, close_fds=False,
                                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                         stderr=subprocess.DEVNULL, close_fds=False)
+                                         stderr=subprocess.DEVNULL)
         os.close(read_in)
         os.close(write_out)
         self._numbers, self._rest, self._session = itertools.count(1), b"", None
@@ -56,7 +56,7 @@ class Browser:
     def open(self, path: pathlib.Path) -> None:
         """Loads a file and waits until it is complete."""
         self._call("Page.navigate", url=path.resolve().as_uri())
-        self.wait(f"location.href.startsWith('file:') && document.readyState === 'complete'")
+        self.wait("location.href.startsWith('file:') && document.readyState === 'complete'")
 
     def run(self, script: str):
         """The value of a JavaScript expression."""
