@@ -241,7 +241,7 @@ class RandomIds:
 
     def make(self, context: Context) -> list[Method]:
         levels, size, _ = context.reference(self.reference)
-        draw = np.random.default_rng(context.seed)
+        draw = np.random.default_rng([context.seed, 0x1D5])  # no other draw's sequence
         sides = [draw.integers(0, size, (rows, levels)).astype(np.int32)
                  for rows in (len(context.catalogue.item_id), len(context.catalogue.query))]
         return [Method(self.name, *sides, codebook_size=size, section=SAME_K)]

@@ -31,17 +31,12 @@ class Browser:
                                                     ignore_cleanup_errors=True)
         read_in, self._write = os.pipe()
         self._read, write_out = os.pipe()
-        command = [find(), *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
-
-        def inherit():
-            os.dup2(read_in, 13)
-            os.dup2(write_out, 14)
-            os.dup2(13, 3)
-            os.dup2(14, 4)
-
-        self._process = subprocess.Popen(command, preexec_fn=inherit, close_fds=False,
-                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                         stderr=subprocess.DEVNULL)
+        # The pipe must be descriptors 3 and 4; bash places them, so that nothing runs after a fork.
+        place = f'exec "$@" 3<&{read_in} 4>&{write_out}'
+        self._process = subprocess.Popen(
+            ["bash", "-c", place, "bash", find(), *FLAGS, f"--user-data-dir={self._profile.name}",
+             "about:blank"], pass_fds=(read_in, write_out), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(read_in)
         os.close(write_out)
         self._numbers, self._rest, self._session = itertools.count(1), b"", None
