@@ -5,6 +5,7 @@ is marked among methods that are healthy and comparable: a collapsed method is n
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -248,6 +249,12 @@ def markdown(result: Mapping[str, Any]) -> str:
         parts.append("\n".join([*lines, "", *table.notes]))
     made = result["made"]
     software = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
-    parts.append(f"{len(result['run_dirs'])} run(s). Made by `{made['command']}` on {made['date']}, "
+    runs = f"{len(result['run_dirs'])} run" + ("s" if len(result["run_dirs"]) > 1 else "")
+    parts.append(f"{runs}. Made by `{without_folders(made['command'])}` on {made['date']}, "
                  f"{made['machine']}, {software}.")
     return "\n\n".join(parts) + "\n"
+
+
+def without_folders(text: str) -> str:
+    """The text with absolute paths cut to their last part: a page says nothing of a machine."""
+    return re.sub(r"(?<![\w./])/(?:[\w.+-]+/)+([\w.+-]+)", r"\1", text)
