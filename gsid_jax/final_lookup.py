@@ -24,13 +24,13 @@ AGAIN = "remove it and run the pipeline again, which makes it anew"
 
 
 def write_tree(encoder: Encoder, *, data_dir: pathlib.Path, output_dir: pathlib.Path, leaves: int,
-               group_size: int, seed: int) -> dict[str, int]:
+               query_weight: float, group_size: int, seed: int) -> dict[str, int]:
     """Grows a new tree (M10 c) and writes what the fit trains on; returns its counts.
 
     `encoder` must give outputs. Writes item_codes.npy int32 [N, T], leaves.npz (the prototypes to start from), the dataset
     gsid_step and stats.json, under a temporary name until all is there.
     """
-    codes, query_codes = item_ids.tree_codes(encoder, data_dir, leaves, seed=seed)
+    codes, query_codes = item_ids.tree_codes(encoder, data_dir, leaves, query_weight, seed)
     partial = output_dir.with_name(output_dir.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -40,6 +40,10 @@ class CodebookHead(nn.Module):
                   for i in range(d_BxTxD.shape[-2])]
         return jax.nn.log_softmax(jnp.stack(logits, axis=-2), axis=-1)
 
+    def level_log_probs(self, level: int, d: jax.Array, prefix: jax.Array) -> jax.Array:
+        """log P(z_level | prefix, x) of one level (1-based): [..., D], int [..., C] -> [..., K]."""
+        return jax.nn.log_softmax(self.levels[level - 1].logits(d, prefix), axis=-1)
+
     def update(self, level: int, d_BxD, prefix_BxC, codes_B, start_at: int):
         self.levels[level - 1].update(d_BxD, prefix_BxC, codes_B, start_at)
 
@@ -70,7 +74,7 @@ class GSIDModel(BaseModel):
     commitment_weight: float = 1.0  # M4
     distillation_weight: float = 4.0  # M9
     balance: str = "entropy"  # M6
-    balance_weight: float = 1.0
+    balance_weight: float = 3.0  # what level 1 needs; the gin files of later steps say 1
     argmax_ce_weight: float = 0.3  # M7
     contrastive_only_steps: int = 100  # n of the first phase
     retain_in_first_phase: bool = True  # M4 and M9 stay on in it (t > 1); False is the paper
@@ -113,6 +117,11 @@ class GSIDModel(BaseModel):
     def log_probs(self, mutables, d_BxTxD: jax.Array, codes_BxC: jax.Array) -> jax.Array:
         """log P(z_i | z_<i, x) for i = 1..t: outputs [B, t, D], int [B, C >= t-1] -> [B, t, K]."""
         return self._head(mutables, CodebookHead.log_probs, d_BxTxD, codes_BxC)
+
+    def level_log_probs(self, mutables, level: int, d: jax.Array, codes: jax.Array) -> jax.Array:
+        """log P(z_level | z_<level, x): outputs of that level [..., D], int [..., level - 1] ->
+        [..., K]."""
+        return self._head(mutables, CodebookHead.level_log_probs, level, d, codes)
 
     def _decode(self, params, rng, tokens, codes):
         rngs = (None, None) if rng is None else jax.random.split(rng)

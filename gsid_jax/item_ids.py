@@ -102,7 +102,7 @@ def query_aware_codes(encoder: Encoder, data_dir: str | os.PathLike, query_share
 
 
 def tree_codes(encoder: Encoder, data_dir: str | os.PathLike, leaves: int = 0,
-               query_weight: float = 0.5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+               query_weight: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """M10 (c): IDs of all items from a new tree over the model's representations.
 
     Args:

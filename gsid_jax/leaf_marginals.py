@@ -14,7 +14,7 @@ import numpy as np
 
 from gsid_jax.errors import UserError
 
-TAU = 0.1  # of the scores; that of the codebooks
+TAU = 0.05  # of the scores
 CHUNK_ROWS = 1024
 
 

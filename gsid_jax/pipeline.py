@@ -140,8 +140,8 @@ class Run:
             self._parse(*p.fit_stage())
             return gin_settings()
         if kind == "tree":
-            return {"leaves": repr(p.tree_leaves), "group_size": repr(p.group_size),
-                    "seed": repr(p.seed)}
+            return {"leaves": repr(p.tree_leaves), "query_weight": repr(p.tree_query_weight),
+                    "group_size": repr(p.group_size), "seed": repr(p.seed)}
         settings = {"levels": repr(p.levels)}
         if kind in ("lookup", "ids") and p.lookup != "plain":
             settings |= {"assignment": repr(p.assignment), "lookup": repr(p.lookup),
@@ -251,7 +251,7 @@ class Run:
         p = self.pipeline
         counts = write_tree(self._encoder(p.levels, outputs=True)[0], data_dir=self.dir / "data",
                             output_dir=self.dir / "tree", leaves=p.tree_leaves,
-                            group_size=p.group_size, seed=p.seed)
+                            query_weight=p.tree_query_weight, group_size=p.group_size, seed=p.seed)
         self.say(f"a new tree of {counts['leaves']:,} IDs for {counts['items']:,} items")
 
     def _fit(self) -> None:

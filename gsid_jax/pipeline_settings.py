@@ -77,8 +77,9 @@ class Pipeline:
     dual_encoder_bindings: Sequence[str] = ()
     assignment: str = "greedy"  # of the final IDs: or 'query_aware', 'retree' (M10)
     lookup: str = "plain"  # through the codebooks (the paper), or 'marginals' (M10)
-    leaf_temperature: float = 0.1  # tau of M10's scores
+    leaf_temperature: float = 0.05  # tau of M10's scores
     query_share: float = 0.5  # of an item's queries in its 'query_aware' code distribution
+    tree_query_weight: float = 1.0  # of the mean of an item's queries beside the item, in the tree
     tree_leaves: int = 0  # IDs of the new tree; 0: as many as the steps made, effectively
     group_size: int = 32  # S, items of one prefix side by side in the batches of the next step
     extra_ids: int = 16  # ids added behind the vocabulary's own

@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import versions
 from tools.ablation_variants import DEFAULT, VARIANTS
+from tools.train_seeds import parse_seeds
 
 COLUMNS = (  # header, path in metrics.json
     ("l1 ppl", "codes.l1.perplexity"), ("l2 cond.", "codes.l2.conditional_perplexity"),
@@ -190,10 +191,7 @@ def chosen(text: str) -> list[str]:
 
 def _run(args: argparse.Namespace) -> None:
     names = chosen(args.variants)
-    try:
-        seeds = [int(seed) for seed in args.seeds.split(",")]
-    except ValueError:
-        raise UserError(f"--seeds: got {args.seeds!r}, expected numbers such as 0,1,2") from None
+    seeds = parse_seeds(args.seeds)
     for seed in seeds:  # seeds outside: a stopped script leaves whole columns
         for name in names:
             directory = run_directory(args.output_dir, name, seed)

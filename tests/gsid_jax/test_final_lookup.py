@@ -68,7 +68,8 @@ def test_a_path_is_decoded_again_where_the_prefix_is_another(run_dir):
 def test_a_tree_is_written_with_its_training_records(run_dir):
     encoder = final_lookup.load_model(run_dir, "step_2").encoder(batch_size=64, outputs=True)
     counts = final_lookup.write_tree(encoder, data_dir=run_dir / "data",
-                                     output_dir=run_dir / "tree", leaves=12, group_size=4, seed=0)
+                                     output_dir=run_dir / "tree", leaves=12, query_weight=1.0,
+                                     group_size=4, seed=0)
     assert counts["leaves"] <= 12 and counts["items"] == tiny_run.ITEMS
     names = {path.name for path in (run_dir / "tree").iterdir()}
     assert names == {"item_codes.npy", "leaves.npz", "gsid_step", "stats.json"}
