@@ -114,8 +114,7 @@ def id_table(result: Mapping[str, Any]) -> Table | None:
     names = [name for name, each in methods.items() if each["has_ids"]]
     if not names:
         return None
-    own = methods.get(reference)
-    mean = (own or methods[names[0]])["mean"]
+    mean = methods.get(reference, methods[names[0]])["mean"]
     levels = sorted(mean["codes"], key=lambda level: int(level[1:]))
     amis = [key for key in mean.get("ami_headline", {}) if key.endswith("_AMI")]
     accuracy = "code_accuracy" if "code_accuracy" in mean else "i2i_code_accuracy"
@@ -130,12 +129,12 @@ def id_table(result: Mapping[str, Any]) -> Table | None:
     for heading in ("", specs.SAME_K, specs.MATCHED):
         chosen = [name for name in names if methods[name]["section"] == heading]
         if heading == specs.MATCHED:
-            reasons = {name: _off(methods[name]["mean"], mean, levels) for name in chosen}
-            rows = _rows(result, own_names + chosen, paths, keys, reasons, leading)
-            rows = rows[len(own_names):] if chosen else []
-            own_rows = _rows(result, own_names + chosen, paths, keys, reasons, leading)
-            if sections and own:
-                sections[0] = ("", own_rows[:len(own_names)])
+            together = own_names + chosen
+            reasons = {name: _off(methods[name]["mean"], mean, levels) for name in together}
+            rows = _rows(result, together, paths, keys, reasons, leading)
+            if own_names:
+                sections[0] = ("", rows[:len(own_names)])
+            rows = rows[len(own_names):]
         else:
             reasons = {name: "other branching" for name in chosen} if heading else {}
             rows = _rows(result, chosen, paths, keys, reasons, leading)

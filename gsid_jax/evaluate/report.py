@@ -162,7 +162,8 @@ def _plain(title: str, header: Sequence[str], rows: Sequence[tuple[str, Sequence
     lines = "".join(f"<tr><th>{_text(name)}</th>"
                     + "".join(f'<td class="num">{_text(cell)}</td>' for cell in cells) + "</tr>"
                     for name, cells in rows)
-    return (f'<h3>{_text(title)}</h3><div class="scroll"><table><thead><tr><th></th>{head}</tr>'
+    return ((f"<h3>{_text(title)}</h3>" if title else "")
+            + f'<div class="scroll"><table><thead><tr><th></th>{head}</tr>'
             f"</thead><tbody>{lines}</tbody></table></div>")
 
 
@@ -190,8 +191,13 @@ def _health(result: Mapping[str, Any]) -> str:
                     for prefix, row in mean.get("ami", {}).items() if row]
     if not rows:
         return ""
-    text = _plain("Use of the codes", ["used", "perplexity", "largest, %", "conditional", "joint",
-                                       "keep, %", "agreement, %"], rows)
+    own = [row for row in rows if row[0].startswith(f"{result['reference']} l")]
+    header = ["used", "perplexity", "largest, %", "conditional", "joint", "keep, %", "agreement, %"]
+    text = _plain("Use of the codes", header, own)
+    others = [row for row in rows if row not in own]
+    if others:
+        text += (f"<details><summary>Other methods</summary>{_plain('', header, others)}"
+                 "</details>")
     text += _plain("Sharing of IDs", ["distinct", "items per ID", "largest", "shared IDs",
                                       "items in them", ""], shared)
     text += ('<p class="note">Shared IDs: retrieval ranks items by their vectors, so items of one '

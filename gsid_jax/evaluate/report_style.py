@@ -130,6 +130,7 @@ code, .id { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospac
   font-size: 12.5px; overflow-wrap: anywhere; }
 .columns { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 12px; }
 .columns .example ul { margin: 4px 0 8px; padding-left: 18px; font-size: 13.5px; }
+summary { cursor: pointer; color: var(--accent); font-size: 14px; margin: 10px 0; }
 footer { margin-top: 64px; padding-top: 16px; border-top: 1px solid var(--line);
   color: var(--muted); font-size: 12.5px; overflow-wrap: anywhere; }
 @media (max-width: 980px) {

@@ -52,7 +52,7 @@ def _nan(vectors):
 
 ERRORS = {
     "wrong count": (_array("items.npy", lambda v: v[1:]),
-                    r"items.npy has 1199 rows; expected 1200, one for each of the lines of .*txt"),
+                    r"items.npy has 1199 rows; expected 1200, one per line of .*txt"),
     "wrong width": (_array("queries.npy", lambda v: v[:, 1:]),
                     "queries.npy has vectors of width 15; expected 16"),
     "NaN": (_array("items.npy", _nan), "items.npy: row 5 holds NaN or infinity"),

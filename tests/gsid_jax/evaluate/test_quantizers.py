@@ -76,7 +76,7 @@ def test_fractional_children_go_to_the_larger_nodes():
 
 def test_rqvae_explains_variance_and_repeats(planted):
     items, queries, labels = planted
-    settings = rqvae.Settings(hidden=32, latent=16, steps=300, batch=128)
+    settings = rqvae.Settings(hidden=32, latent=16, steps=150, batch=128)
     found, health = rqvae.quantize(items, queries, (8, 8), seed=3, settings=settings)
     assert 0 < health["reconstruction_error"] < 0.6
     made = codes.prefix_labels(found.item_codes)
