@@ -29,8 +29,12 @@ INTRO = (
     "marketplace.")
 
 
-def run(name: str, data_root: pathlib.Path, work_dir: pathlib.Path, extra: Sequence[str]) -> None:
-    """Converts, trains and evaluates one data set; UserError if a step fails."""
+def run(name: str, data_root: pathlib.Path, work_dir: pathlib.Path, training: Sequence[str],
+        judging: Sequence[str]) -> None:
+    """Converts, trains and evaluates one data set; UserError if a step fails.
+
+    training, judging: further bindings of the pipeline and of the evaluation.
+    """
     data, run_dir = work_dir / "data" / name, work_dir / name
     if not (data / "about.json").exists():
         print(f"{name}: converting", flush=True)
@@ -41,10 +45,12 @@ def run(name: str, data_root: pathlib.Path, work_dir: pathlib.Path, extra: Seque
              if (path := data / f"{file}.jsonl").exists()]
     print(f"{name}: training, log in {run_dir / 'log.txt'}", flush=True)
     _call(run_dir, "gsid_jax.pipeline", f"--gin_file={GIN_FILE}", f"--gin.RUN_DIR={str(run_dir)!r}",
-          f"--gin.LANGUAGE={LANGUAGES.get(name, 'en')!r}", *given)
+          f"--gin.LANGUAGE={LANGUAGES.get(name, 'en')!r}", *given,
+          *(f"--gin.{binding}" for binding in training))
     print(f"{name}: evaluating", flush=True)
     _call(run_dir, "gsid_jax.evaluate", "--gin_file=gin_configs/runs/evaluate.gin",
-          f"--gin.RUN_DIRS=[{str(run_dir)!r}]", f"--gin.TITLE={name!r}", *extra)
+          f"--gin.RUN_DIRS=[{str(run_dir)!r}]", f"--gin.TITLE={name!r}",
+          *(f"--gin.{binding}" for binding in judging))
 
 
 def _call(run_dir: pathlib.Path, module: str, *arguments: str) -> None:
@@ -65,8 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--work_dir", required=True)
     parser.add_argument("--names", default=",".join(converter.SOURCES))
     parser.add_argument("--page", default="", help="Markdown file to write")
-    parser.add_argument("--gin", action="append", default=[], metavar="NAME=VALUE",
-                        help="a binding of the evaluations; may be repeated")
+    for option, of in (("--pipeline_gin", "pipelines"), ("--evaluate_gin", "evaluations")):
+        parser.add_argument(option, action="append", default=[], metavar="NAME=VALUE",
+                            help=f"a binding of the {of}; may be repeated")
     args = parser.parse_args(argv)
     work_dir, names = pathlib.Path(args.work_dir), args.names.split(",")
     try:
@@ -74,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if name not in converter.SOURCES:
                 raise UserError(f"--names: got {name!r}, expected some of "
                                 f"{', '.join(converter.SOURCES)}")
-            run(name, pathlib.Path(args.data_root), work_dir, [f"--gin.{g}" for g in args.gin])
+            run(name, pathlib.Path(args.data_root), work_dir, args.pipeline_gin,
+                args.evaluate_gin)
         if args.page:
             results_page.write(pathlib.Path(args.page), results_page.page(
                 TITLE, INTRO, [str(work_dir / name / "evaluation") for name in names],
