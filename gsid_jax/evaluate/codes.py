@@ -113,10 +113,12 @@ def id_counts(codes_NxT: np.ndarray, nested: bool = True) -> dict[str, float]:
 def finding(level: int, health: dict[str, float], codebook_size: float) -> str:
     """Names what is wrong with a level (from 1): COLLAPSED, LEAK or ''.
 
-    The limits are those of the guard that watches training; below 4 codes, as a clustering at
-    matched branching may have, half of the codes in use are enough.
+    The limits are those of the guard that watches training. After level 1 a clustering at matched
+    branching may have fewer than 4 codes by design: half of them in use are enough.
     """
-    floor = min(perplexity_floor(codebook_size), codebook_size / 2)
+    floor = perplexity_floor(codebook_size)
+    if level > 1:
+        floor = min(floor, codebook_size / 2)
     largest = max(CollapseGuard.max_share, 2 / codebook_size)
     if health["perplexity"] < floor or health["max_share"] > largest:
         return COLLAPSED

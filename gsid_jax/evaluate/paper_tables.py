@@ -72,6 +72,7 @@ def _rows(result: Mapping[str, Any], names: Sequence[str], paths: Sequence[str],
           leading: Mapping[str, Sequence[Cell]] | None = None) -> list[Row]:
     """Lines of methods; ``comparable`` gives a reason for each one that must not be best."""
     methods = result["methods"]
+    healthy = not methods.get(result["reference"], {}).get("flag")
     allowed = [name for name in names if not methods[name]["flag"] and not comparable.get(name)]
     best = {}
     for path in paths:
@@ -86,7 +87,7 @@ def _rows(result: Mapping[str, Any], names: Sequence[str], paths: Sequence[str],
         for path, key in zip(paths, sample_keys):
             interval = result["differences"].get(name, {}).get(key)
             sure = ""
-            if interval and not methods[name]["flag"]:
+            if interval and healthy and not methods[name]["flag"]:
                 sure = "+" if interval["low"] > 0 else "-" if interval["high"] < 0 else ""
             cells.append(_cell(*_figures(methods[name], path), name in best.get(path, ()), sure))
         flag = methods[name]["flag"]

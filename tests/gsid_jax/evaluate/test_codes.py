@@ -68,9 +68,10 @@ def test_prefix_labels_are_joint_and_ordered():
 
 def test_few_codes_by_design_are_no_collapse():
     two = codes.code_health(np.array([[0], [0], [0], [1]]))["l1"]
-    assert codes.finding(1, two, 2) == "" and codes.finding(1, two, 32) == codes.COLLAPSED
+    assert codes.finding(2, two | {"items_per_prefix": 2}, 2) == ""
+    assert codes.finding(1, two, 2) == codes.finding(2, two, 32) == codes.COLLAPSED
     one = codes.code_health(np.zeros((4, 1), int))["l1"]
-    assert codes.finding(1, one, 3) == codes.COLLAPSED
+    assert codes.finding(1, one, 1) == codes.finding(2, one, 3) == codes.COLLAPSED
 
 
 def test_levels_that_are_not_nested():
