@@ -15,6 +15,7 @@ from gsid_jax import (checkpoints, codebook, data_iterator, gsid_model, health, 
 from gsid_jax import pipeline_settings as _pipeline
 from gsid_jax import train as _train
 from gsid_jax.errors import UserError
+from gsid_jax.evaluate import comparison, specs
 
 
 def run_path(run_dir: str | None = None, name: str = "") -> str:
@@ -43,6 +44,10 @@ _CONFIGURABLES: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
                      checkpoints.RestoreCheckpointConfig)),
     ("data_iterator", (data_iterator.DatasetConfig,)),
     ("gin_setup", (run_path,)),
+    ("evaluate.specs", (specs.Gsid, specs.Bm25, specs.DualEncoder, specs.EmbeddingFiles,
+                        specs.OpenEncoder, specs.ClusteredIds, specs.RqVaeIds, specs.TreeIds,
+                        specs.RandomIds)),
+    ("evaluate.comparison", (comparison.Evaluation,)),
     ("train", (_train.train,)),
     ("pipeline", (_pipeline.Pipeline, _pipeline.Data, _pipeline.Vocabulary)),
 )
@@ -53,6 +58,7 @@ _registered = {
 
 train = _registered["train.train"]  # as gsid_jax.train.train, with what gin binds
 pipeline = _registered["pipeline.Pipeline"]
+evaluation = _registered["evaluate.comparison.Evaluation"]
 
 
 def names() -> list[str]:

@@ -296,12 +296,16 @@ class Run:
                   data_dir=self.dir / "data", output_dir=output_dir, model_hash=model.hash)
 
     def _evaluate(self) -> None:
-        from gsid_jax.evaluate.run import evaluate_run
-        evaluate_run(self.dir)
+        from gsid_jax.evaluate.comparison import Evaluation, compare
+        compare(Evaluation(run_dirs=[str(self.dir)]), say=self.say)
 
     def _finish(self) -> None:
         from gsid_jax.evaluate import tables
         self.say("\n" + tables.report(self.dir))
+        compared = self.dir / "evaluation" / "tables.txt"
+        if compared.exists():
+            self.say(compared.read_text(encoding="utf-8"))
+            self.say(f"Report: {self.dir / 'evaluation' / 'report.html'}")
 
 
 def _simulated(raw: Path, asked: dict[str, Any]) -> bool:

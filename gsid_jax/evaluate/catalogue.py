@@ -37,6 +37,7 @@ class Triggers:
 class Catalogue:
     """One dataset, read from the sidecars next to its TFDS files; row = item or query index."""
 
+    data_dir: pathlib.Path
     item_id: pa.ChunkedArray
     text: pa.ChunkedArray  # what the models read
     title: pa.ChunkedArray
@@ -111,7 +112,7 @@ def load_catalogue(data_dir: pathlib.Path) -> Catalogue:
                         "expected held-out queries with relevant items: build the dataset again "
                         "with a larger held-out share or a q2i_test file")
     return Catalogue(
-        item_id=items["item_id"], text=items["text"], title=items["title"],
+        data_dir=data_dir, item_id=items["item_id"], text=items["text"], title=items["title"],
         seen=items["seen"].to_numpy().astype(bool), tie_rank=tie_rank,
         category=category, category_names=names, category_is_truth=truth is not None,
         cpv=cpv_labels(seller, items["attributes"]), spu=spu, query=queries["query"],

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from gsid_jax.evaluate.method import Method
 from gsid_jax.manifest import write_json
 from gsid_jax.progress import Progress
 
+BLOCK = 2048  # texts encoded and kept at a time
 POOLINGS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean",
             "pooling_mode_lasttoken": "last", "pooling_mode_max_tokens": "max"}
 
@@ -43,7 +45,7 @@ def _ordered(path: pathlib.Path, ids_path: pathlib.Path | None, expected: Sequen
     if not ids_path.is_file():
         raise UserError(f"no file {ids_path}; expected one {noun} a line, in the order of {path}")
     ids = ids_path.read_text(encoding="utf-8").splitlines()
-    vectors = columns.vectors(path, len(ids), width, rows_are=f"the lines of {ids_path}")
+    vectors = columns.vectors(path, len(ids), width, per=f"line of {ids_path}")
     row = {each: number for number, each in enumerate(ids)}
     if len(row) != len(ids):
         seen: set[str] = set()
@@ -92,13 +94,31 @@ def from_folder(name: str, catalogue: Catalogue, folder: str, cache: pathlib.Pat
         encode = _encoder(root, pooling, max_length, batch_size)
         place.mkdir(parents=True, exist_ok=True)
         for part, texts in work.items():
-            np.save(place / f"{part}.npy", encode(texts, f"{name}: {part}"))
+            _encode(encode, texts, place, part, name)
         write_json(place / "settings.json", key)
     items = columns.vectors(place / "items.npy", len(work["items"]))
     queries = np.zeros((len(catalogue.query), items.shape[1]), np.float32)
     queries[catalogue.q2i.index] = columns.vectors(place / "queries.npy", len(asked),
                                                    items.shape[1])
     return Method(name, item_vectors=items, query_vectors=queries)
+
+
+def _encode(encode, texts: Sequence[str], place: pathlib.Path, part: str, name: str) -> None:
+    """Writes ``part``.npy, block by block: a killed pass goes on after its last block."""
+    starts = range(0, len(texts), BLOCK)
+    pieces = [place / f"{part}-{start}.npy" for start in starts]
+    done = sum(min(BLOCK, len(texts) - start) for start, piece in zip(starts, pieces)
+               if piece.exists())
+    progress = Progress(f"{name}: {part}", len(texts), done, interval=20)
+    for start, piece in zip(starts, pieces):
+        if not piece.exists():
+            partial = piece.with_suffix(".tmp.npy")
+            np.save(partial, encode(texts[start:start + BLOCK], progress))
+            os.replace(partial, piece)
+    np.save(place / f"{part}.npy", np.concatenate([np.load(piece) for piece in pieces]))
+    for piece in pieces:
+        piece.unlink()
+    progress.finish()
 
 
 def _digest(texts: Sequence[str]) -> str:
@@ -138,9 +158,9 @@ def _encoder(root: pathlib.Path, pooling: str, max_length: int, batch_size: int)
     model = model.to(device).eval()
 
     @torch.inference_mode()
-    def encode(texts: Sequence[str], label: str) -> np.ndarray:
+    def encode(texts: Sequence[str], progress: Progress) -> np.ndarray:
         order = np.argsort([len(text) for text in texts], kind="stable")
-        vectors, progress = None, Progress(label, len(texts))
+        vectors = None
         for start in range(0, len(order), batch_size):
             rows = order[start:start + batch_size]
             batch = tokenizer([texts[row] for row in rows], padding=True, truncation=True,

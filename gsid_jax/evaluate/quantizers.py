@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gsid_jax.errors import UserError
+from gsid_jax.leaf_marginals import unit
 
 ITERATIONS = 25
 POINTS_PER_CENTROID = 256  # faiss samples this many for training
@@ -23,12 +24,6 @@ class Quantized:
     query_codes: np.ndarray  # int32 [Q, T]
     sizes: tuple[float, ...]
     nested: bool = True
-
-
-def unit(x_NxD: np.ndarray) -> np.ndarray:
-    """Rows of length 1, float32, in memory."""
-    x_NxD = np.asarray(x_NxD, np.float32)
-    return x_NxD / np.maximum(np.linalg.norm(x_NxD, axis=1, keepdims=True), 1e-9)
 
 
 def kmeans(x_NxD: np.ndarray, clusters: int, seed: int) -> np.ndarray:

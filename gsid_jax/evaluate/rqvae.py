@@ -65,6 +65,7 @@ def _quantize(z_BxZ: jax.Array, books: list[jax.Array]) -> tuple[jax.Array, jax.
     return jnp.stack(chosen, axis=1), total, jnp.stack([book_loss, commitment], axis=1)
 
 
+@jax.numpy_dtype_promotion("standard")  # optax's Adam mixes float and integer
 def quantize(item_NxD: np.ndarray, query_QxD: np.ndarray, sizes: tuple[int, ...], seed: int = 0,
              settings: Settings = Settings()) -> tuple[Quantized, dict[str, float]]:
     """Trains on the items' vectors; returns the IDs and ``reconstruction_error``, the share of the
