@@ -95,22 +95,28 @@ def _table(result: Mapping[str, Any], table: paper_tables.Table | None) -> str:
     rows = []
     for heading, lines in table.sections:
         if heading:
-            rows.append(f'<tr class="section"><th colspan="{len(table.header) + 2}">'
+            rows.append(f'<tr class="section"><th colspan="{len(table.header) + 1}">'
                         f"{_text(heading[0].upper() + heading[1:])}</th></tr>")
         for row in lines:
             kind = ("flagged" if row.flagged else
                     "reference" if row.name == result["reference"] else "")
             cells = "".join(
-                f'<td class="num{" best" if cell.best else ""}">{_text(cell.text)}'
+                f'<td class="num{" best" if cell.best else ""}">{_figure(cell.text)}'
                 + (f'<sup class="sure">{SURE[cell.sure]}</sup>' if cell.sure else "") + "</td>"
                 for cell in row.cells)
-            note = (f'<span class="badge">{_text(row.note)}</span>' if row.flagged
-                    else f'<span class="hint">{_text(row.note)}</span>')
-            rows.append(f'<tr class="{kind}"><th>{_text(row.name)}</th>{cells}<td>{note}</td></tr>')
+            note = (f'<span class="{"badge" if row.flagged else "hint"}">{_text(row.note)}</span>'
+                    if row.note else "")
+            rows.append(f'<tr class="{kind}"><th>{_text(row.name)} {note}</th>{cells}</tr>')
     notes = "".join(f'<p class="note">{_text(note)}</p>' for note in table.notes).replace(
         "+ / -:", "▲ / ▼:")
     return (f'<h3>{_text(table.title)}</h3><div class="scroll"><table><thead><tr><th></th>{head}'
-            f'<th></th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>{notes}')
+            f'</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{notes}')
+
+
+def _figure(text: str) -> str:
+    """A cell's text, its deviation in small print."""
+    mean, sign, deviation = text.partition(" ±")
+    return _text(mean) + (f" <small>±{_text(deviation)}</small>" if sign else "")
 
 
 def _differences(result: Mapping[str, Any]) -> str:
