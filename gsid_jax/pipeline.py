@@ -63,6 +63,7 @@ class Run:
         """Runs what is not done yet and prints the evaluation."""
         begun = time.monotonic()
         names = self.stages()
+        self._check_final(names)
         taking = True  # until the first stage that no other run has
         for number, name in enumerate(names, 1):
             kind, t = name, 0
@@ -82,6 +83,17 @@ class Run:
             self.say(f"[{number}/{len(names)}] {name}: {time.monotonic() - stage_begun:.0f} s "
                      f"({time.monotonic() - begun:.0f} s in all)")
         self._finish()
+
+    def _check_final(self, names: Sequence[str]) -> None:
+        """Refuses another choice of final IDs before a tree is grown and fitted for nothing."""
+        for stage in ("tree", "fit", "lookup"):
+            if stage in self.manifest.content["stages"] and stage not in names:
+                raise UserError(
+                    f"{self.dir} has a stage '{stage}', which ASSIGNMENT = "
+                    f"{self.pipeline.assignment!r} with LOOKUP = {self.pipeline.lookup!r} has not; "
+                    "expected the values it was run with: give them back, or use another RUN_DIR "
+                    f"with --gin.Pipeline.reuse=\"['{self.dir}']\" to keep what it shares")
+        self.manifest.check("ids", self._config("ids", 0), "ids")
 
     def _names(self) -> set[str]:
         """Names that any training stage uses."""

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gsid_jax import launch, pipeline
+from gsid_jax.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[2]
 GIN = "tests/gsid_jax/tiny_pipeline.gin"
@@ -89,6 +90,18 @@ def test_again_all_is_skipped_and_another_config_is_refused(finished, environmen
     assert status == 1
     assert "stage 'step_1' was done with another configuration" in output
     assert "centring: was (not set), now 0.7" in output and "Traceback" not in output
+
+
+def test_other_final_ids_are_refused_before_they_are_made(finished, tmp_path):
+    settings = dict(run_dir=str(finished[0]), levels=2, fit_gin="f.gin")
+    run = pipeline.Run(pipeline.Pipeline(**settings, assignment="retree", lookup="marginals"))
+    with pytest.raises(UserError, match="stage 'ids' was done with .*assignment: was .not set."):
+        run.execute()
+    stages = {"stages": {"lookup": {"status": "done", "config": {}}}}
+    (tmp_path / "manifest.json").write_text(json.dumps(stages))
+    run = pipeline.Run(pipeline.Pipeline(**settings | {"run_dir": str(tmp_path)}))
+    with pytest.raises(UserError, match="has a stage 'lookup', which ASSIGNMENT = 'greedy' .*reuse"):
+        run.execute()
 
 
 def test_a_new_tree_and_the_dual_encoder_on_stages_of_another_run(finished, environment, tmp_path):

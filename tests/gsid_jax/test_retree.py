@@ -22,10 +22,11 @@ def same_partition(a, b):
 
 def test_groups_of_clusters_become_the_first_level():
     x, group = clustered()
-    codes = retree.grow_tree(x, [4, 12], size=4, seed=3)
-    assert same_partition(codes[:, 0], group)
-    assert len(np.unique(codes, axis=0)) == 12
-    np.testing.assert_array_equal(codes, retree.grow_tree(x, [4, 12], size=4, seed=3))
+    for seed in range(3):
+        codes = retree.grow_tree(x, [4, 30], size=16, seed=seed)
+        assert same_partition(codes[:, 0], group)
+        assert len(np.unique(codes, axis=0)) == 30
+        np.testing.assert_array_equal(codes, retree.grow_tree(x, [4, 30], size=16, seed=seed))
 
 
 def test_no_node_has_more_children_than_codes_and_the_largest_is_the_first():
@@ -35,6 +36,23 @@ def test_no_node_has_more_children_than_codes_and_the_largest_is_the_first():
     assert len(np.unique(codes, axis=0)) <= 100
     counts = np.bincount(codes[:, 0])
     assert (np.diff(counts) <= 0).all()
+
+
+def test_children_too_many_move_to_the_closest_parent_with_room():
+    parents = unit(np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]))
+    nodes = unit(np.array([[1, 0, 0], [1, 0.1, 0], [1, 0.2, 0.4], [0, 1, 0]]))
+    seated = retree._seated(nodes, parents, np.array([0, 0, 0, 1]), size=2)
+    np.testing.assert_array_equal(seated, [0, 0, 2, 1])
+    np.testing.assert_array_equal(retree._seated(nodes, parents, np.array([0, 0, 0, 1]), 3),
+                                  [0, 0, 0, 1])
+
+
+def test_levels_too_large_for_a_dendrogram_are_merged_all_the_same(monkeypatch):
+    monkeypatch.setattr(retree, "DENDROGRAM_NODES", 30)
+    x = unit(np.random.default_rng(0).normal(size=(400, 8)))
+    codes = retree.grow_tree(x, [5, 20, 100], size=5, seed=0)
+    assert codes.max() <= 4 and 80 <= len(np.unique(codes, axis=0)) <= 100
+    assert len(np.unique(codes[:, :2], axis=0)) <= 20
 
 
 @pytest.mark.parametrize("leaves, sizes", [(100, [8, 28, 100]), (512, [8, 64, 512]), (5, [5, 5, 5])])
