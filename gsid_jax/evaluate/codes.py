@@ -113,16 +113,14 @@ def id_counts(codes_NxT: np.ndarray, nested: bool = True) -> dict[str, float]:
 def finding(level: int, health: dict[str, float], codebook_size: float) -> str:
     """Names what is wrong with a level (from 1): COLLAPSED, LEAK or ''.
 
-    The limits are those of the guard that watches training. After level 1 a clustering at matched
-    branching may have fewer than 4 codes by design: half of them in use are enough.
+    The limits are those of the guard that watches training. After level 1 it is the conditional
+    perplexity that counts: a tree may number every node's children from 0 (M10), so that few codes
+    carry most items although every prefix branches.
     """
-    floor = perplexity_floor(codebook_size)
-    if level > 1:
-        floor = min(floor, codebook_size / 2)
-    largest = max(CollapseGuard.max_share, 2 / codebook_size)
-    if health["perplexity"] < floor or health["max_share"] > largest:
-        return COLLAPSED
-    if (level > 1 and health["items_per_prefix"] >= LEAK_MIN_ITEMS and
+    few = health["perplexity"] < perplexity_floor(codebook_size)
+    if level == 1:
+        return COLLAPSED if few or health["max_share"] > CollapseGuard.max_share else ""
+    if (health["items_per_prefix"] >= LEAK_MIN_ITEMS and
             health["conditional_perplexity"] < CollapseGuard.min_conditional_perplexity):
-        return LEAK
+        return COLLAPSED if few else LEAK
     return ""

@@ -128,8 +128,7 @@ def _codes(catalogue: Catalogue, method: Method, metrics: dict[str, Any],
     for level in range(1, num_levels + 1):
         health = metrics["codes"][f"l{level}"]
         health.update(method.level_stats.get(level, {}))
-        # A clustering of its own has as many codes as it uses; a tree's levels may branch less
-        # than K by design only where the method says so with its own sizes.
+        # A clustering at matched branching has fewer codes than K by design, and says how many.
         full = size if method.level_sizes is None else method.level_sizes[level - 1]
         found = codes.finding(level, health, full)
         health.update(collapsed=int(found == codes.COLLAPSED), leak=int(found == codes.LEAK))

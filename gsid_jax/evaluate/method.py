@@ -33,7 +33,7 @@ class Method:
     rankings: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     # 'q2i', 'i2i' -> int64 [triggers, DEPTH] of item indices, -1 where there are no more
     codebook_size: int | None = None  # K, if known
-    level_sizes: tuple[int, ...] | None = None  # codes per level, where they differ from K
+    level_sizes: tuple[float, ...] | None = None  # codes per level, where they differ from K
     nested: bool = True  # False: each level is a clustering of its own, not a refinement
     section: str = ""  # of the tables of IDs: what the IDs are made comparable by
     extra: Mapping[str, float] = dataclasses.field(default_factory=dict)  # other figures of it

@@ -63,7 +63,7 @@ def _cell(value: float | None, deviation: float | None, best: bool = False,
           sure: str = "") -> Cell:
     if value is None:
         return Cell("-")
-    text = f"{100 * value:.1f}"
+    text = f"{100 * value:.1f}".replace("-0.0", "0.0")
     return Cell(text + (f" ±{100 * deviation:.1f}" if deviation is not None else ""), best, sure)
 
 

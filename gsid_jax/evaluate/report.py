@@ -6,7 +6,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gsid_jax.evaluate import (paper_tables, report_charts, report_examples, report_tree, tables)
+from gsid_jax.evaluate import (paper_tables, report_charts, report_examples, report_tree, specs,
+                               tables)
 from gsid_jax.evaluate.catalogue import Catalogue
 from gsid_jax.evaluate.method import Method
 from gsid_jax.evaluate.report_script import JS
@@ -43,7 +44,8 @@ def page(result: Mapping[str, Any], catalogue: Catalogue, methods: Mapping[str, 
                    for key, name, content in sections)
     title = f"{result['title']}: semantic IDs"
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{_text(title)}</title>"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<link rel="icon" href="data:,"><style>{CSS}</style></head><body><div class="layout">'
         f'<nav><b>Evaluation</b><a href="#top">Summary</a>{links}</nav><main id="top">'
@@ -95,22 +97,28 @@ def _table(result: Mapping[str, Any], table: paper_tables.Table | None) -> str:
     rows = []
     for heading, lines in table.sections:
         if heading:
-            rows.append(f'<tr class="section"><th colspan="{len(table.header) + 2}">'
+            rows.append(f'<tr class="section"><th colspan="{len(table.header) + 1}">'
                         f"{_text(heading[0].upper() + heading[1:])}</th></tr>")
         for row in lines:
             kind = ("flagged" if row.flagged else
                     "reference" if row.name == result["reference"] else "")
             cells = "".join(
-                f'<td class="num{" best" if cell.best else ""}">{_text(cell.text)}'
+                f'<td class="num{" best" if cell.best else ""}">{_figure(cell.text)}'
                 + (f'<sup class="sure">{SURE[cell.sure]}</sup>' if cell.sure else "") + "</td>"
                 for cell in row.cells)
-            note = (f'<span class="badge">{_text(row.note)}</span>' if row.flagged
-                    else f'<span class="hint">{_text(row.note)}</span>')
-            rows.append(f'<tr class="{kind}"><th>{_text(row.name)}</th>{cells}<td>{note}</td></tr>')
+            note = (f'<span class="{"badge" if row.flagged else "hint"}">{_text(row.note)}</span>'
+                    if row.note else "")
+            rows.append(f'<tr class="{kind}"><th>{_text(row.name)} {note}</th>{cells}</tr>')
     notes = "".join(f'<p class="note">{_text(note)}</p>' for note in table.notes).replace(
         "+ / -:", "▲ / ▼:")
     return (f'<h3>{_text(table.title)}</h3><div class="scroll"><table><thead><tr><th></th>{head}'
-            f'<th></th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>{notes}')
+            f'</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{notes}')
+
+
+def _figure(text: str) -> str:
+    """A cell's text, its deviation in small print."""
+    mean, sign, deviation = text.partition(" ±")
+    return _text(mean) + (f" <small>±{_text(deviation)}</small>" if sign else "")
 
 
 def _differences(result: Mapping[str, Any]) -> str:
@@ -124,7 +132,7 @@ def _differences(result: Mapping[str, Any]) -> str:
         rows = [(name.removesuffix(" (matched)"), each[key])
                 for name, each in result["differences"].items()
                 if key in each and not result["methods"][name]["flag"]
-                and ("code" not in key or result["methods"][name]["section"] == "matched branching")]
+                and ("code" not in key or result["methods"][name]["section"] == specs.MATCHED)]
         parts.append(report_charts.intervals(f"{result['reference']} less others: {title}, points",
                                              rows))
     if not any(parts):
@@ -145,7 +153,7 @@ def _splits(result: Mapping[str, Any]) -> str:
             rows.append((f"{name}: q2i R@10", cells))
     for name, method in result["methods"].items():
         split = method["mean"].get("code_accuracy_by")
-        if split and method["section"] != "same T and K" and not method["flag"]:
+        if split and method["section"] != specs.SAME_K and not method["flag"]:
             kinds = ("head", "torso", "tail", "seen query", "unseen query", "seen item",
                      "unseen item")
             rows.append((f"{name}: l1 corr.",
@@ -204,6 +212,12 @@ def _health(result: Mapping[str, Any]) -> str:
              "ID are told apart; code accuracy counts a pair as agreeing when the IDs are equal, "
              "whichever of the items was meant; AMI, purity and Table 1 take all items of one ID as "
              "one cluster.</p>")
+    pairs = [(name, [_percent(value["corrected"]) for _, value in sorted(accuracy.items())])
+             for name, method in result["methods"].items() if not method["flag"]
+             and (accuracy := method["mean"].get("i2i_code_accuracy"))]
+    if pairs:
+        text += _plain("Items relevant to each other (i2i) whose first codes agree, above chance (%)",
+                       [f"l{i + 1}" for i in range(len(pairs[0][1]))], pairs)
     if amis:
         text += _plain(f"{result['reference']}: AMI of ID prefix and category level (%)",
                        [f"category {i + 1}" for i in range(len(amis[0][1]))], amis)
@@ -260,7 +274,8 @@ def _failures(catalogue: Catalogue, method: Method) -> str:
             f'</td><td class="id">{_text(each.query_id)}</td><td>{_text(each.item)}</td>'
             f'<td class="id">{_text(each.item_id)}</td></tr>' for each in shown)
         text += (f"<h3>Query and item differ in the first code</h3><p class=\"muted\">{number:,} of "
-                 f"{pairs:,} held-out pairs; {len(shown)} drawn at random.</p><div class=\"scroll\">"
+                 f"{pairs:,} held-out pairs; {len(shown)} drawn at random.</p>"
+                 '<div class="scroll">'
                  "<table><thead><tr><th>query</th><th>its ID</th><th>item</th><th>its ID</th></tr>"
                  f"</thead><tbody>{lines}</tbody></table></div>")
     boxes = "".join(

@@ -22,7 +22,7 @@ body {
   font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans",
     "Noto Sans CJK SC", sans-serif;
 }
-.layout { display: grid; grid-template-columns: 196px minmax(0, 1120px); gap: 48px;
+.layout { display: grid; grid-template-columns: 168px minmax(0, 1160px); gap: 40px;
   max-width: 1400px; margin: 0 auto; padding: 0 32px; }
 nav { position: sticky; top: 0; align-self: start; padding: 40px 0; font-size: 14px; }
 nav b { display: block; margin-bottom: 14px; letter-spacing: .02em; }
@@ -46,18 +46,18 @@ p { margin: 6px 0; max-width: 78ch; }
   padding: 12px 16px; margin: 16px 0; font-weight: 550; }
 .scroll { overflow-x: auto; margin: 12px 0 4px; }
 table { border-collapse: collapse; font-size: 13.5px; width: 100%; }
-th, td { padding: 6px 10px; text-align: left; vertical-align: top;
+th, td { padding: 6px 9px; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 thead th { color: var(--muted); font-weight: 550; white-space: nowrap; vertical-align: bottom; }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; min-width: 150px; }
+td small { color: var(--muted); font-weight: 400; font-size: 11px; }
 td.num, th.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.best { font-weight: 700; }
 td.best::before { content: ""; display: inline-block; width: 6px; height: 6px;
   border-radius: 50%; background: var(--accent); margin-right: 6px; vertical-align: 2px; }
 tr.reference > * { background: var(--accent-soft); }
-tr.flagged > * { color: var(--muted); text-decoration: line-through;
-  text-decoration-color: var(--line); }
-tr.flagged td:last-child { text-decoration: none; }
+tr.flagged > * { color: var(--muted); }
+tr.flagged td { text-decoration: line-through; }
 tr.section th { color: var(--muted); font-weight: 600; padding-top: 16px; font-size: 13px; }
 sup.sure { font-size: 10px; color: var(--muted); margin-left: 2px; }
 .badge { display: inline-block; background: var(--warn-soft); color: var(--warn);

@@ -66,12 +66,14 @@ def test_prefix_labels_are_joint_and_ordered():
     assert labels.tolist() == [[1, 2], [0, 0], [1, 1], [0, 0]]
 
 
-def test_few_codes_by_design_are_no_collapse():
-    two = codes.code_health(np.array([[0], [0], [0], [1]]))["l1"]
-    assert codes.finding(2, two | {"items_per_prefix": 2}, 2) == ""
-    assert codes.finding(1, two, 2) == codes.finding(2, two, 32) == codes.COLLAPSED
-    one = codes.code_health(np.zeros((4, 1), int))["l1"]
-    assert codes.finding(1, one, 1) == codes.finding(2, one, 3) == codes.COLLAPSED
+def test_few_codes_at_a_later_level_are_healthy_where_prefixes_branch():
+    prefix = np.repeat(np.arange(16), 50)
+    child = np.tile(np.repeat([0, 1], [30, 20]), 16)  # M10: each node's children from 0
+    health = codes.code_health(np.stack([prefix, child], axis=1))
+    assert health["l2"]["max_share"] > 0.5 and codes.finding(2, health["l2"], 32) == ""
+    one = codes.code_health(np.stack([prefix, np.zeros_like(prefix)], axis=1))
+    assert codes.finding(2, one["l2"], 32) == codes.COLLAPSED
+    assert codes.finding(1, health["l2"], 32) == codes.COLLAPSED
 
 
 def test_levels_that_are_not_nested():
