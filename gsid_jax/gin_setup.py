@@ -10,11 +10,12 @@ from typing import Any
 
 import gin
 
-from gsid_jax import (checkpoints, codebook, data_iterator, gsid_model, health, models, network,
-                      optimizers, partitioning, trainer)
-from gsid_jax import pipeline as _pipeline
+from gsid_jax import (checkpoints, codebook, data_iterator, gsid_model, health, leaf_model, models,
+                      network, optimizers, partitioning, trainer)
+from gsid_jax import pipeline_settings as _pipeline
 from gsid_jax import train as _train
 from gsid_jax.errors import UserError
+from gsid_jax.evaluate import comparison, specs
 
 
 def run_path(run_dir: str | None = None, name: str = "") -> str:
@@ -34,6 +35,7 @@ _CONFIGURABLES: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
     ("codebook", (codebook.CodebookConfig,)),
     ("models", (models.PretrainModel, models.DualEncoderModel)),
     ("gsid_model", (gsid_model.GSIDModel,)),
+    ("leaf_model", (leaf_model.FitModel,)),
     ("health", (health.CollapseGuard,)),
     ("optimizers", (optimizers.adafactor, optimizers.adamw, optimizers.schedule)),
     ("partitioning", (partitioning.Partitioner, partitioning.standard_logical_axis_rules)),
@@ -41,8 +43,11 @@ _CONFIGURABLES: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
     ("checkpoints", (checkpoints.CheckpointConfig, checkpoints.SaveCheckpointConfig,
                      checkpoints.RestoreCheckpointConfig)),
     ("data_iterator", (data_iterator.DatasetConfig,)),
-    ("pipeline", (_pipeline.Data, _pipeline.Vocabulary)),
     ("gin_setup", (run_path,)),
+    ("evaluate.specs", (specs.Gsid, specs.Bm25, specs.DualEncoder, specs.EmbeddingFiles,
+                        specs.OpenEncoder, specs.ClusteredIds, specs.RqVaeIds, specs.TreeIds,
+                        specs.RandomIds)),
+    ("evaluate.comparison", (comparison.Evaluation,)),
     ("train", (_train.train,)),
     ("pipeline", (_pipeline.Pipeline, _pipeline.Data, _pipeline.Vocabulary)),
 )
@@ -53,6 +58,7 @@ _registered = {
 
 train = _registered["train.train"]  # as gsid_jax.train.train, with what gin binds
 pipeline = _registered["pipeline.Pipeline"]
+evaluation = _registered["evaluate.comparison.Evaluation"]
 
 
 def names() -> list[str]:

@@ -3,7 +3,7 @@
 | name | what |
 |---|---|
 | gsid_query_generation, gsid_item_cloze, gsid_suffix_completion | pre-training objectives |
-| gsid_pretrain | the three mixed 1:1:1 |
+| gsid_pretrain | the three mixed 1:1:1; gsid_pretrain_without_NAME: two of them |
 | gsid_query_item | an item with several of its queries, and its prefix from step 2 on |
 | gsid_items, gsid_queries | everything in order, for inference |
 

@@ -1,4 +1,7 @@
-"""The three pre-training tasks and their 1:1:1 mixture (paper 2.2.1, appendix B)."""
+"""The three pre-training tasks and their 1:1:1 mixture (paper 2.2.1, appendix B).
+
+`gsid_pretrain_without_item_cloze` and so on leave one task out, to see what it is worth.
+"""
 
 from gsid_jax import quiet
 from tasks import features, preprocessors
@@ -16,7 +19,7 @@ OBJECTIVES = {
 
 
 def register() -> None:
-    """Adds the tasks and the mixture to SeqIO's registries."""
+    """Adds the tasks and the mixtures to SeqIO's registries."""
     for name, objective in OBJECTIVES.items():
         seqio.TaskRegistry.add(
             name,
@@ -27,3 +30,7 @@ def register() -> None:
             length_keys=("inputs", "targets"),
         )
     seqio.MixtureRegistry.add("gsid_pretrain", [(name, 1.0) for name in OBJECTIVES])
+    for left_out in OBJECTIVES:
+        seqio.MixtureRegistry.add(
+            f"gsid_pretrain_without_{left_out.removeprefix('gsid_')}",
+            [(name, 1.0) for name in OBJECTIVES if name != left_out])

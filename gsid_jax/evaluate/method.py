@@ -22,6 +22,7 @@ class Method:
     """What a method says about a catalogue; row = item or query index.
 
     A method without IDs (a dense encoder) or without vectors (an ID baseline) leaves them None.
+    A lexical method has rankings instead of vectors.
     """
 
     name: str
@@ -29,7 +30,13 @@ class Method:
     query_codes: np.ndarray | None = None  # int [Q, T]
     item_vectors: np.ndarray | None = None  # float [N, D], may be memory-mapped
     query_vectors: np.ndarray | None = None  # float [Q, D]
+    rankings: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    # 'q2i', 'i2i' -> int64 [triggers, DEPTH] of item indices, -1 where there are no more
     codebook_size: int | None = None  # K, if known
+    level_sizes: tuple[float, ...] | None = None  # codes per level, where they differ from K
+    nested: bool = True  # False: each level is a clustering of its own, not a refinement
+    section: str = ""  # of the tables of IDs: what the IDs are made comparable by
+    extra: Mapping[str, float] = dataclasses.field(default_factory=dict)  # other figures of it
     # per level, as far as known: 'keep', the share of items whose earlier codes survived the step,
     # and 'agreement' of the codes between consecutive evaluations
     level_stats: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
@@ -57,7 +64,8 @@ def load_run(run_dir: pathlib.Path, catalogue: Catalogue, name: str = "GSID",
                         f"the codebook size of {run_dir}: run the final assignment again")
     levels = {t: {key: float(each[key]) for key in ("keep", "agreement")
                   if isinstance(each.get(key), (int, float))} for t, each in stats.items()}
-    return Method(name, item_codes, query_codes, item_vectors, query_vectors, size, levels)
+    return Method(name, item_codes, query_codes, item_vectors, query_vectors, codebook_size=size,
+                  level_stats=levels)
 
 
 def _load_codes(path: pathlib.Path, key: str, expected: pa.ChunkedArray) -> np.ndarray:

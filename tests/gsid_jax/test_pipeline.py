@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from gsid_jax import launch, pipeline
+from gsid_jax.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[2]
 GIN = "tests/gsid_jax/tiny_pipeline.gin"
@@ -90,7 +92,44 @@ def test_again_all_is_skipped_and_another_config_is_refused(finished, environmen
     assert "centring: was (not set), now 0.7" in output and "Traceback" not in output
 
 
+def test_other_final_ids_are_refused_before_they_are_made(finished, tmp_path):
+    settings = dict(run_dir=str(finished[0]), levels=2, fit_gin="f.gin")
+    run = pipeline.Run(pipeline.Pipeline(**settings, assignment="retree", lookup="marginals"))
+    with pytest.raises(UserError, match="stage 'ids' was done with .*assignment: was .not set."):
+        run.execute()
+    stages = {"stages": {"lookup": {"status": "done", "config": {}}}}
+    (tmp_path / "manifest.json").write_text(json.dumps(stages))
+    run = pipeline.Run(pipeline.Pipeline(**settings | {"run_dir": str(tmp_path)}))
+    with pytest.raises(UserError, match="has a stage 'lookup', which ASSIGNMENT = 'greedy' .*reuse"):
+        run.execute()
+
+
+def test_a_new_tree_and_the_dual_encoder_on_stages_of_another_run(finished, environment, tmp_path):
+    run_dir = tmp_path / "tree"
+    status, output = run(
+        run_dir, environment, f"--gin.Pipeline.reuse={[str(finished[0])]!r}",
+        "--gin.ASSIGNMENT='retree'", "--gin.LOOKUP='marginals'",
+        "--gin.Pipeline.dual_encoder_gin='gin_configs/runs/dual_encoder.gin'")
+    assert status == 0, output
+    assert output.count("done before, skipped") == 7  # up to the last assignment
+    assert "prototypes of" in output and "(retree)" in output
+    metrics, ids = results(run_dir)
+    assert ids["items"]["codes"] != results(finished[0])[1]["items"]["codes"]
+    tree = {tuple(row) for row in np.load(run_dir / "tree" / "item_codes.npy").tolist()}
+    for table in ids.values():  # items and queries get IDs of the tree, and only those
+        assert {tuple(codes) for codes in table["codes"]} <= tree
+    assert metrics["ids"]["distinct"] <= len(tree)
+    dense = np.load(run_dir / "dual_encoder" / "ids" / "queries.npy")
+    assert dense.shape == (len(ids["queries"]["query"]), 32)
+    np.testing.assert_allclose(np.linalg.norm(dense, axis=1), 1.0, rtol=1e-4)
+    steps = json.loads((run_dir / "manifest.json").read_text())["stages"]["dual_encoder"]["config"]
+    assert steps["TRAIN_STEPS"] == "20"  # as many as the chain: 8 + 8 + 4
+
+
 @pytest.mark.parametrize("bindings, text", [
+    (["--gin.ASSIGNMENT='retree'"], "assignment is 'retree' with lookup 'plain'; expected lookup"),
+    (["--gin.LOOKUP='magic'"], "lookup: got 'magic', expected one of"),
+    (["--gin.Pipeline.reuse=['nowhere']"], "reuse: nowhere holds no manifest.json; expected"),
     (["--gin.TRAIN_STEP=5"], "unknown gin name in --gin.TRAIN_STEP: .*did you mean TRAIN_STEPS"),
     (["--gin.ITEMS='nowhere.jsonl'"], "needs both files or neither"),
     (["--gin.ITEMS='no.jsonl'", "--gin.INTERACTIONS='no.jsonl'"], "no file 'no.jsonl'"),

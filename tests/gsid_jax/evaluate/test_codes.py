@@ -38,10 +38,12 @@ def test_collapsed_ids_score_nothing_and_are_found():
 def test_health_by_hand():
     health = codes.code_health(np.array([[0, 0], [0, 1], [4, 2], [4, 2]]))
     assert health["l1"] == pytest.approx({"used": 2, "perplexity": 2, "max_share": 0.5,
-                                          "conditional_perplexity": 2, "items_per_prefix": 4})
+                                          "conditional_perplexity": 2, "joint_perplexity": 2,
+                                          "items_per_prefix": 4})
     assert health["l2"] == pytest.approx({
         "used": 3, "perplexity": np.exp(1.5 * np.log(2)), "max_share": 0.5,
-        "conditional_perplexity": np.exp(0.5 * np.log(2)), "items_per_prefix": 2})
+        "conditional_perplexity": np.exp(0.5 * np.log(2)),
+        "joint_perplexity": np.exp(1.5 * np.log(2)), "items_per_prefix": 2})
 
 
 def test_leak_is_found_and_small_prefixes_are_not_blamed():
@@ -62,3 +64,24 @@ def test_id_counts_by_hand():
 def test_prefix_labels_are_joint_and_ordered():
     labels = codes.prefix_labels(np.array([[1, 5], [0, 5], [1, 0], [0, 5]]))
     assert labels.tolist() == [[1, 2], [0, 0], [1, 1], [0, 0]]
+
+
+def test_few_codes_at_a_later_level_are_healthy_where_prefixes_branch():
+    prefix = np.repeat(np.arange(16), 50)
+    child = np.tile(np.repeat([0, 1], [30, 20]), 16)  # M10: each node's children from 0
+    health = codes.code_health(np.stack([prefix, child], axis=1))
+    assert health["l2"]["max_share"] > 0.5 and codes.finding(2, health["l2"], 32) == ""
+    one = codes.code_health(np.stack([prefix, np.zeros_like(prefix)], axis=1))
+    assert codes.finding(2, one["l2"], 32) == codes.COLLAPSED
+    assert codes.finding(1, health["l2"], 32) == codes.COLLAPSED
+
+
+def test_levels_that_are_not_nested():
+    separate = np.array([[0, 1], [1, 1], [0, 0], [1, 0]])
+    assert codes.level_labels(separate, nested=False).tolist() == separate.tolist()
+    assert codes.agreement(separate[:1], separate[1:2], nested=False).tolist() == [[False, True]]
+    assert codes.agreement(separate[:1], separate[1:2]).tolist() == [[False, False]]
+    assert codes.chance_levels(separate, nested=False).tolist() == [0.5, 0.5]
+    assert codes.id_counts(separate, nested=False)["distinct"] == 2
+    health = codes.code_health(separate, nested=False)
+    assert health["l2"]["joint_perplexity"] == pytest.approx(2)

@@ -18,7 +18,8 @@ from gsid_jax.errors import UserError
 from gsid_jax.evaluate import retrieval
 from gsid_jax.evaluate.catalogue import load_catalogue
 from gsid_jax.evaluate.method import load_run
-from gsid_jax.evaluate.run import evaluate_method, evaluate_run, headline, stage_seconds
+from gsid_jax.evaluate.judge import headline, judge
+from gsid_jax.evaluate.run import evaluate_run, stage_seconds
 from tests.gsid_jax.evaluate.conftest import LEVELS, make_run
 
 RETRIEVAL = {"recall@1", "recall@10", "recall@100", "mrr@100"}
@@ -132,7 +133,7 @@ def test_a_method_may_lack_vectors_or_ids(run):
     catalogue = load_catalogue(run.path / "data")
     method = load_run(run.path, catalogue)
     for lacking in ({"item_vectors": None}, {"item_codes": None, "query_codes": None}):
-        part = evaluate_method(catalogue, type(method)(**{**method.__dict__, **lacking}))
+        part = judge(catalogue, type(method)(**{**method.__dict__, **lacking})).metrics
         assert ("q2i" in part) == ("item_codes" in lacking)
         assert ("codes" in part) == ("item_vectors" in lacking)
 

@@ -1,0 +1,58 @@
+"""Trains one pipeline configuration once per seed, each into a run directory of its own.
+
+    python -m tools.train_seeds --gin_file=gin_configs/experiments/marketplace.gin \\
+        --output=runs/marketplace --seeds=0,1,2
+
+leaves runs/marketplace_seed0, _seed1 and _seed2. The data are the same in all (DATA_SEED), the
+seed is that of training (RANDOM_SEED). Started again, it skips what is done and goes on from what
+was cut off. Evaluate the runs together with python -m gsid_jax.evaluate.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from gsid_jax.errors import UserError
+
+
+def command(gin_file: str, output: str, seed: int, bindings: Sequence[str]) -> list[str]:
+    """The pipeline's command line for one seed."""
+    return [sys.executable, "-m", "gsid_jax.pipeline", f"--gin_file={gin_file}",
+            f"--gin.RUN_DIR={f'{output}_seed{seed}'!r}", f"--gin.RANDOM_SEED={seed}",
+            *(f"--gin.{binding}" for binding in bindings)]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status, that of the first run that fails."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gin_file", default="gin_configs/experiments/marketplace.gin")
+    parser.add_argument("--output", default="runs/marketplace",
+                        help="RUN_DIR of each seed is OUTPUT_seedN")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--gin", action="append", default=[], metavar="NAME=VALUE",
+                        help="a binding of all runs; may be repeated")
+    args = parser.parse_args(argv)
+    try:
+        for seed in parse_seeds(args.seeds):
+            print(f"seed {seed}: {args.output}_seed{seed}", flush=True)
+            status = subprocess.run(command(args.gin_file, args.output, seed, args.gin),
+                                    check=False).returncode
+            if status:
+                return status
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse_seeds(text: str) -> list[int]:
+    """'0,1,2' as numbers; UserError for anything else."""
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds: got {text!r}, expected numbers such as 0,1,2") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
