@@ -27,8 +27,8 @@ def write_tree(encoder: Encoder, *, data_dir: pathlib.Path, output_dir: pathlib.
                query_weight: float, group_size: int, seed: int) -> dict[str, int]:
     """Grows a new tree (M10 c) and writes what the fit trains on; returns its counts.
 
-    `encoder` must give outputs. Writes item_codes.npy int32 [N, T], leaves.npz (the prototypes to start from), the dataset
-    gsid_step and stats.json, under a temporary name until all is there.
+    `encoder` must give outputs. Writes item_codes.npy int32 [N, T], leaves.npz (the prototypes to
+    start from), the dataset gsid_step and stats.json, under a temporary name until all is there.
     """
     codes, query_codes = item_ids.tree_codes(encoder, data_dir, leaves, query_weight, seed)
     partial = output_dir.with_name(output_dir.name + ".partial")

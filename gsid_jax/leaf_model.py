@@ -45,7 +45,10 @@ def leaf_log_probs(logits_BxtxM: jax.Array, leaf_codes_MxT: jax.Array, codes_BxC
 
 @dataclasses.dataclass
 class LeafModel(GSIDModel):
-    """GSIDModel with M10's lookup in place of the codebooks'; `leaves` gives the variables' shapes."""
+    """GSIDModel with M10's lookup in place of the codebooks'.
+
+    `leaves` names the file of the valid IDs and prototypes, whose shapes the variables take.
+    """
 
     leaf_tau: float = leaf_marginals.TAU
     leaves: str = ""  # what leaf_marginals.Leaves.save wrote
