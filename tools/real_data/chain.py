@@ -3,8 +3,7 @@
     python -m tools.real_data.chain --data_root=DATA --work_dir=runs/real \\
         --page=docs/results/real_data.md
 
-Resumable: what is converted or trained is not done again. About 4 minutes a data set on two CPU
-cores (Icecat, with 19,406 products, about 8).
+Resumable: what is converted or trained is not done again. Minutes a data set on two CPU cores.
 """
 
 import argparse
