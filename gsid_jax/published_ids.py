@@ -1,7 +1,6 @@
 """Reads the IDs that a run, or ``gsid_jax.infer``, published: Parquet with ``codes`` a row."""
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ import pyarrow.parquet as pq
 
 from gsid_jax.errors import UserError
 from gsid_jax.evaluate import columns
-from gsid_jax.id_files import FINGERPRINT, KEY_COLUMN
+from gsid_jax.id_files import KEY_COLUMN
+from gsid_jax.index_contents import read_fingerprint
 
 MADE_BY = "the final assignment or gsid_jax.infer"
 BATCH_ROWS = 65536
@@ -25,26 +25,7 @@ class PublishedIds:
     key: pa.ChunkedArray  # item_id or query
     codes: np.ndarray  # int32 [N, T]
     level_probs: np.ndarray  # float32 [N, T], probability of each code given those before it
-    model: str  # hash of the model that made them; '' if the file does not say
-
-
-def model_of(path: str | os.PathLike) -> str:
-    """The hash of the model that made an ID file, '' if the file does not say."""
-    try:
-        text = (pq.read_schema(path).metadata or {}).get(FINGERPRINT)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} cannot be read as Parquet ({error}); expected the file written by "
-                        f"{MADE_BY}: run that stage again") from error
-    return "" if text is None else json.loads(text).get("model", "")
-
-
-def check_model(path: str | os.PathLike, expected: str, whose: str) -> None:
-    """Refuses an ID file made by another model than ``expected`` (of ``whose``)."""
-    found = model_of(path)
-    if found and expected and found != expected:
-        raise UserError(f"the IDs in {path} were made by model {found[:12]}..., but {whose} has "
-                        f"model {expected[:12]}...; expected IDs of one model: run gsid_jax.infer "
-                        "with that run again")
+    model: str  # hash of the model that made them
 
 
 def read_ids(path: str | os.PathLike, kind: str = "item") -> PublishedIds:
@@ -58,7 +39,8 @@ def read_ids(path: str | os.PathLike, kind: str = "item") -> PublishedIds:
     if probs.size != codes.size or not np.isfinite(probs).all():
         raise UserError(f"{path}: column level_probs holds {probs.size} finite numbers for "
                         f"{codes.size} codes; expected one each: run gsid_jax.infer again")
-    return PublishedIds(table[key], codes, probs.reshape(codes.shape), model_of(path))
+    return PublishedIds(table[key], codes, probs.reshape(codes.shape),
+                        read_fingerprint(path)["model"])
 
 
 def batches(path: str | os.PathLike, names: list[str]) -> Iterator[tuple[pa.Table, np.ndarray]]:

@@ -23,9 +23,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from gsid_jax import published_ids
+from gsid_jax.code_index import check_same_model
 from gsid_jax.errors import UserError
 from gsid_jax.evaluate import columns, drift
 from gsid_jax.evaluate.catalogue import BUILDER, load_catalogue
+from gsid_jax.index_contents import read_fingerprint
 from gsid_jax.manifest import write_json
 from tasks import raw_files, raw_records
 
@@ -121,8 +123,8 @@ def check(run_dir: str | pathlib.Path, items: str, pairs: str = "",
     """
     run_dir = pathlib.Path(run_dir)
     reference = load_reference(run_dir)
+    check_same_model(items, read_fingerprint(items), reference.ids.model)
     new = published_ids.read_ids(items)
-    published_ids.check_model(items, reference.ids.model, f"run {run_dir}")
     if new.codes.shape[1] != reference.ids.codes.shape[1]:
         raise UserError(f"{items} has IDs of {new.codes.shape[1]} codes; expected "
                         f"{reference.ids.codes.shape[1]}, those of run {run_dir}: run gsid_jax.infer "
@@ -148,7 +150,7 @@ def check(run_dir: str | pathlib.Path, items: str, pairs: str = "",
 def _query_codes(run_dir: pathlib.Path, reference: Reference, queries: list[str]) -> np.ndarray:
     from gsid_jax import trained_model
     model = trained_model.load_run(run_dir)
-    if reference.ids.model and model.hash != reference.ids.model:
+    if model.hash != reference.ids.model:
         raise UserError(f"run {run_dir} has model {model.hash[:12]}..., its IDs were made by "
                         f"{reference.ids.model[:12]}...; expected the same: finish the pipeline")
     return model.encoder().encode(queries, "query")["codes"]

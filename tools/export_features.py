@@ -28,7 +28,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from gsid_jax import published_ids
+from gsid_jax.code_index import check_same_model
 from gsid_jax.errors import UserError
+from gsid_jax.index_contents import read_fingerprint
 from gsid_jax.manifest import file_hash, read_json, versions, write_json
 from gsid_jax.progress import Progress
 from tasks import raw_files, raw_records
@@ -60,16 +62,14 @@ def export_features(run_dir: str | pathlib.Path, output_dir: str | pathlib.Path,
     run_dir, output_dir = pathlib.Path(run_dir), pathlib.Path(output_dir)
     ids_path = pathlib.Path(ids) if ids else run_dir / "ids" / "items.parquet"
     data = run_dir / "data"
-    model = published_ids.model_of(ids_path) if ids_path.is_file() else ""
-    if ids and (run_dir / "ids" / "items.parquet").is_file():
-        published_ids.check_model(ids_path, published_ids.model_of(
-            run_dir / "ids" / "items.parquet"), f"run {run_dir}")
+    model = read_fingerprint(run_dir / "ids" / "items.parquet")["model"]
+    check_same_model(ids_path, read_fingerprint(ids_path), model)
     sequences_path = pathlib.Path(sequences) if sequences else data / "sequences.parquet"
     inputs = {"ids": ids_path, **({"vocabulary": pathlib.Path(vocabulary)} if vocabulary else {}),
               **({"sequences": sequences_path} if sequences or sequences_path.exists() else {})}
     with staged_directory(str(output_dir)) as staging:
         staging = pathlib.Path(staging)
-        prefixes = _vocabulary(ids_path, vocabulary, model, min_items)
+        prefixes = _vocabulary(ids_path, vocabulary, min_items)
         prefixes.write(staging / "vocabulary.tsv")
         known, item_prefixes, counts = _write_items(staging, ids_path, prefixes, tfrecord)
         if "sequences" in inputs:
@@ -88,8 +88,7 @@ def export_features(run_dir: str | pathlib.Path, output_dir: str | pathlib.Path,
     return record
 
 
-def _vocabulary(ids_path: pathlib.Path, earlier: str, model: str, min_items: int
-                ) -> PrefixVocabulary:
+def _vocabulary(ids_path: pathlib.Path, earlier: str, min_items: int) -> PrefixVocabulary:
     if not earlier:
         if min_items < 1:
             raise UserError(f"--min_items={min_items}; expected at least 1 item per prefix")
@@ -97,8 +96,8 @@ def _vocabulary(ids_path: pathlib.Path, earlier: str, model: str, min_items: int
             *count_ids(codes for _, codes in published_ids.batches(ids_path, [])), min_items)
     prefixes = PrefixVocabulary.read(earlier)
     made_by = read_json(pathlib.Path(earlier).with_name("features.json"), "restore the file")
-    if made_by and model:
-        published_ids.check_model(ids_path, made_by["model"], f"vocabulary {earlier}")
+    if made_by:
+        check_same_model(ids_path, read_fingerprint(ids_path), made_by["model"])
     return prefixes
 
 
