@@ -8,7 +8,7 @@ perplexity of every level and, with --pairs (interactions of the new items, docs
 how often query and item agree on their codes, against the run's held-out pairs. An alarm needs a
 change beyond a margin at a confidence that holds over all signals together (--alpha).
 
-Exit status: 0 no drift; 3 watch (the items spread over the codes in another way, but codes are as
+Exit status: 0 no drift, or too few items to judge; 3 watch (the items spread over the codes in another way, but codes are as
 sure and queries find them as before); 4 retrain; 1 an error, 2 a wrong flag.
 """
 
@@ -31,8 +31,9 @@ from gsid_jax.index_contents import read_fingerprint
 from gsid_jax.manifest import write_json
 from tasks import raw_files, raw_records
 
-STATUS = {drift.NONE: 0, drift.WATCH: 3, drift.RETRAIN: 4}
+STATUS = {drift.TOO_FEW: 0, drift.NONE: 0, drift.WATCH: 3, drift.RETRAIN: 4}
 ADVICE = {
+    drift.TOO_FEW: f"fewer than {drift.MIN_SAMPLES} items or pairs: come back with more",
     drift.NONE: "the new items look like those of the training: no need to retrain",
     drift.WATCH: "the new items spread over the codes in another way, but their codes are as sure "
                  "as before: no need to retrain yet; look again with more items or with --pairs",
@@ -144,7 +145,7 @@ def check(run_dir: str | pathlib.Path, items: str, pairs: str = "",
     return {"verdict": verdict, "advice": ADVICE[verdict], "exit_status": STATUS[verdict],
             "model": reference.ids.model, "counts": counts | {"items_of_the_run": known_already},
             "held_out_pairs_of": reference.pairs_of, "limits": dataclasses.asdict(limits),
-            "signals": [dataclasses.asdict(signal) for signal in signals]}
+            "signals": [dataclasses.asdict(signal) | {"alarm": signal.alarm} for signal in signals]}
 
 
 def _query_codes(run_dir: pathlib.Path, reference: Reference, queries: list[str]) -> np.ndarray:

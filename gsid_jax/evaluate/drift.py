@@ -14,7 +14,8 @@ from gsid_jax.evaluate.codes import agreement, code_health
 
 LOW_PROBABILITY, PERPLEXITY, AGREEMENT = ("low probability", "conditional perplexity",
                                           "query-item agreement")
-NONE, WATCH, RETRAIN = "no drift", "watch", "retrain"
+TOO_FEW, NONE, WATCH, RETRAIN = "too few to judge", "no drift", "watch", "retrain"
+MIN_SAMPLES = 30  # items or pairs of a batch below which nothing is an alarm
 MIN_REFERENCE = 100  # held-out items or pairs below which all of the run's are the reference
 
 
@@ -52,7 +53,11 @@ class Signal:
     low: float
     high: float
     samples: int  # items or pairs of the batch
-    alarm: bool
+    change: bool  # beyond the margin, beyond doubt
+
+    @property
+    def alarm(self) -> bool:
+        return self.change and self.samples >= MIN_SAMPLES
 
 
 def wilson(count: int, total: int, z: float) -> tuple[float, float]:
@@ -180,6 +185,8 @@ def pair_agreement(new: Pairs, held_out: Pairs, limits: Limits, alpha: float) ->
 def verdict(signals: list[Signal]) -> str:
     """What to do. Doubtful codes and queries that miss their items ask for new training; items
     that merely spread over the codes in another way are to be watched."""
+    if all(signal.samples < MIN_SAMPLES for signal in signals):
+        return TOO_FEW
     alarms = {signal.name for signal in signals if signal.alarm}
     if alarms & {LOW_PROBABILITY, AGREEMENT}:
         return RETRAIN
