@@ -45,14 +45,15 @@ class Encoder:
     parallel. ``batch_size`` is the number of texts per call, over all devices, which must divide
     it. ``max_length`` and ``query_length`` (None: the same) count the EOS; a longer text is cut.
     ``buckets`` are the lengths that batches may have beside the longest. ``soft_size`` is the
-    number of codes m kept of every soft code distribution, renormalised. ``cut_texts`` counts the
-    texts that were cut so far.
+    number of codes m kept of every soft code distribution, renormalised. ``outputs`` asks for the
+    decoder's output at every level too. ``cut_texts`` counts the texts that were cut so far.
     """
 
     def __init__(self, model: Any, variables: Mapping[str, Any], vocabulary: Any, *,
                  partitioner: Partitioner | None = None, batch_size: int = 256,
                  max_length: int = 64, query_length: int | None = None,
-                 buckets: Sequence[int] = (16, 32, 64), soft_size: int = 8):
+                 buckets: Sequence[int] = (16, 32, 64), soft_size: int = 8,
+                 outputs: bool = False):
         query_length = query_length or max_length
         if min(max_length, query_length) < 2:
             raise UserError(f"max_length is {max_length} and query_length {query_length}; expected "
@@ -67,6 +68,7 @@ class Encoder:
         self._all_lengths = bucket_lengths(buckets, max(max_length, query_length))
         self._lengths = self._all_lengths
         self._soft_size = soft_size
+        self._outputs = outputs
         self.cut_texts = 0
         self._partitioner = partitioner or Partitioner()
         self._partitioner.data_layout(batch_size, binding="batch_size")  # UserError if it has none
@@ -115,7 +117,7 @@ class Encoder:
             return {"embedding": aux["embedding"]}
         soft_BxTxm, ids_BxTxm = jax.lax.top_k(aux["soft"], self.sizes.m)
         soft_BxTxm = soft_BxTxm / jnp.sum(soft_BxTxm, axis=-1, keepdims=True)
-        return {
+        results = {
             "codes": codes_BxT,
             "greedy_codes": aux["greedy_codes"],
             "log_prob": aux["log_prob"],
@@ -123,6 +125,7 @@ class Encoder:
             "soft_ids": ids_BxTxm,
             "embedding": aux["embedding"],
         }
+        return results | ({"outputs": aux["outputs"]} if self._outputs else {})
 
     def tokenize(self, text: str, kind: str = "item") -> list[int]:
         """Returns the token ids of an 'item' or a 'query', cut to its length less 1, then EOS."""
@@ -149,6 +152,8 @@ class Encoder:
         - ``soft`` float16 [n, T, m], ``soft_ids`` uint16 [n, T, m]: the m likeliest codes of each
           level, likeliest first, their probabilities renormalised to sum to 1.
         - ``embedding`` float32 [n, D]: L2-normalised final representation.
+        - ``outputs`` float32 [n, T, D], if asked for: L2-normalised outputs of all levels, each
+          decoded after the codes before it.
 
         A model without codes (DualEncoderModel) gives the embedding only.
 
@@ -193,6 +198,8 @@ class Encoder:
     def _empty(self, n: int) -> dict[str, np.ndarray]:
         T, D, m = self.sizes.T, self.sizes.D, self.sizes.m
         embedding = {"embedding": np.empty((n, D), np.float32)}
+        if self._outputs:
+            embedding["outputs"] = np.empty((n, T, D), np.float32)
         return embedding if not T else embedding | {
             "codes": np.empty((n, T), np.int32),
             "greedy_codes": np.empty((n, T), np.int32),

@@ -10,8 +10,8 @@ from typing import Any
 
 import gin
 
-from gsid_jax import (checkpoints, codebook, data_iterator, gsid_model, health, models, network,
-                      optimizers, partitioning, trainer)
+from gsid_jax import (checkpoints, codebook, data_iterator, gsid_model, health, leaf_model, models,
+                      network, optimizers, partitioning, trainer)
 from gsid_jax import pipeline as _pipeline
 from gsid_jax import train as _train
 from gsid_jax.errors import UserError
@@ -34,6 +34,7 @@ _CONFIGURABLES: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
     ("codebook", (codebook.CodebookConfig,)),
     ("models", (models.PretrainModel, models.DualEncoderModel)),
     ("gsid_model", (gsid_model.GSIDModel,)),
+    ("leaf_model", (leaf_model.FitModel,)),
     ("health", (health.CollapseGuard,)),
     ("optimizers", (optimizers.adafactor, optimizers.adamw, optimizers.schedule)),
     ("partitioning", (partitioning.Partitioner, partitioning.standard_logical_axis_rules)),

@@ -40,6 +40,10 @@ class CodebookHead(nn.Module):
                   for i in range(d_BxTxD.shape[-2])]
         return jax.nn.log_softmax(jnp.stack(logits, axis=-2), axis=-1)
 
+    def level_log_probs(self, level: int, d: jax.Array, prefix: jax.Array) -> jax.Array:
+        """log P(z_level | prefix, x) of one level (1-based): [..., D], int [..., C] -> [..., K]."""
+        return jax.nn.log_softmax(self.levels[level - 1].logits(d, prefix), axis=-1)
+
     def update(self, level: int, d_BxD, prefix_BxC, codes_B, start_at: int):
         self.levels[level - 1].update(d_BxD, prefix_BxC, codes_B, start_at)
 
@@ -109,6 +113,10 @@ class GSIDModel(BaseModel):
 
     def _head(self, mutables, method, *args, **kwargs):
         return self.head.apply({"codebook": mutables["codebook"]}, *args, method=method, **kwargs)
+
+    def log_probs(self, mutables, d_BxTxD: jax.Array, codes_BxC: jax.Array) -> jax.Array:
+        """log P(z_i | z_<i, x) for i = 1..t: outputs [B, t, D], int [B, C >= t-1] -> [B, t, K]."""
+        return self._head(mutables, CodebookHead.log_probs, d_BxTxD, codes_BxC)
 
     def _decode(self, params, rng, tokens, codes):
         rngs = (None, None) if rng is None else jax.random.split(rng)
@@ -244,8 +252,9 @@ class GSIDModel(BaseModel):
         """Greedy semantic IDs of encoder_input_tokens int32 [B, L]: codes int32 [B, t].
 
         With batch['codes'] int32 [B, C] the first C codes are forced. aux: log_prob [B, t] of
-        the codes, soft [B, t, K], embedding [B, D] (the L2-normalised d_t), greedy_codes [B, t]
-        (the model's own path, codes or not). The encoder runs once.
+        the codes, soft [B, t, K], outputs [B, t, D] (L2-normalised d_1..d_t), embedding [B, D] (the
+        last of them), greedy_codes [B, t] (the model's own path, codes or not). The encoder runs
+        once.
         """
         del rng
         tokens = batch["encoder_input_tokens"]
@@ -255,7 +264,7 @@ class GSIDModel(BaseModel):
             codes = jnp.zeros((tokens.shape[0], 0), jnp.int32)
             for i in range(self.level):
                 d = self._apply(params, None, GSIDNetwork.decode_codes, encoded, tokens > 0, codes)
-                logp = self._head(flax_mutables, CodebookHead.log_probs, d, codes)
+                logp = self.log_probs(flax_mutables, d, codes)
                 code = (forced[:, i] if i < forced.shape[1]
                         else jnp.argmax(logp[:, i], axis=-1)).astype(jnp.int32)
                 codes = jnp.concatenate([codes, code[:, None]], axis=1)
@@ -267,13 +276,14 @@ class GSIDModel(BaseModel):
         if "codes" in batch:
             codes, d, logp = decode(batch["codes"])
         log_prob = jnp.take_along_axis(logp, codes[..., None], axis=-1)[..., 0]
-        return codes, {"log_prob": log_prob, "soft": jnp.exp(logp),
-                       "embedding": losses.normalise(d[:, -1]), "greedy_codes": greedy_codes}
+        outputs = losses.normalise(d)
+        return codes, {"log_prob": log_prob, "soft": jnp.exp(logp), "outputs": outputs,
+                       "embedding": outputs[:, -1], "greedy_codes": greedy_codes}
 
     def score_batch(self, params, batch, return_intermediates=False, flax_mutables=None):
         """log P(codes | encoder_input_tokens) of batch['codes'] int32 [B, t], float32 [B]."""
         del return_intermediates
         codes = batch["codes"]
         d = self._decode(params, None, batch["encoder_input_tokens"], codes[:, :-1])
-        logp = self._head(flax_mutables, CodebookHead.log_probs, d, codes[:, :-1])
+        logp = self.log_probs(flax_mutables, d, codes[:, :-1])
         return -jnp.sum(losses.code_cross_entropy(logp, codes), axis=-1)

@@ -149,6 +149,17 @@ class RelativePositionBias(nn.Module):
         return jnp.take(table_HxN, buckets, axis=1)[None]
 
 
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, bias: jax.Array) -> jax.Array:
+    """Attention without scaling: q [B, q, H, d], k and v [B, k, H, d] -> [B, q, H, d].
+
+    bias: float32 [B or 1, H or 1, q or 1, k]. The softmax is computed in float32.
+    """
+    logits_BxHxqxk = jnp.einsum("bqhd,bkhd->bhqk", q, k).astype(jnp.float32)
+    logits_BxHxqxk = logits_BxHxqxk + jnp.broadcast_to(bias, logits_BxHxqxk.shape)
+    weights = jax.nn.softmax(logits_BxHxqxk, axis=-1).astype(q.dtype)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
+
+
 class Attention(nn.Module):
     """Multi-head attention without scaling (T5 folds it into the initialiser)."""
 
@@ -166,14 +177,10 @@ class Attention(nn.Module):
             y = y.reshape(*y.shape[:-1], c.num_heads, c.head_dim)
             return constrain(y, ("batch", "length", "heads", "kv"))
 
-        q = heads("query", x, 1.0 / c.head_dim)
-        k = heads("key", kv, 1.0)
-        v = heads("value", kv, 1.0)
-        logits_BxHxqxk = jnp.einsum("bqhd,bkhd->bhqk", q, k).astype(jnp.float32)
-        logits_BxHxqxk = logits_BxHxqxk + jnp.broadcast_to(bias, logits_BxHxqxk.shape)
-        weights = jax.nn.softmax(logits_BxHxqxk, axis=-1).astype(c.dtype)
-        out = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(*x.shape[:-1], joined)
-        return Dense(c.emb_dim, ("joined_kv", "embed"), c.dtype, name="out")(out)
+        out = attend(heads("query", x, 1.0 / c.head_dim), heads("key", kv, 1.0),
+                     heads("value", kv, 1.0), bias)
+        return Dense(c.emb_dim, ("joined_kv", "embed"), c.dtype, name="out")(
+            out.reshape(*x.shape[:-1], joined))
 
 
 class Mlp(nn.Module):

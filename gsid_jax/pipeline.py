@@ -3,8 +3,9 @@
     python -m gsid_jax.pipeline --gin_file=gin_configs/runs/quickstart.gin \\
         --gin.RUN_DIR="'runs/mine'"
 
-Stages: data, vocab, pretrain, then step_t and assign_t for t = 1..T, ids, evaluate. Each writes
-under RUN_DIR and is recorded in its manifest: started again, the pipeline skips what is done,
+Stages: data, vocab, pretrain, then step_t and assign_t for t = 1..T, what M10 needs where it is
+chosen (tree, fit, lookup), ids, where asked for the dual encoder that GSID is compared with,
+evaluate. Each writes under RUN_DIR and is recorded in its manifest: started again, the pipeline skips what is done,
 resumes what was cut off and refuses a configuration that differs from the one recorded.
 """
 
@@ -26,6 +27,8 @@ from gsid_jax.manifest import Manifest, file_hash
 # What says where a run lies and how it reports, not what it computes.
 PLACE = re.compile(r"^(RUN_DIR|LOG_PERIOD|train\.(log_period|tensorboard|compilation_cache_dir))$"
                    r"|^pipeline\.")
+ASSIGNMENTS = ("greedy", "query_aware", "retree")
+LOOKUPS = ("plain", "marginals")
 OWN = re.compile(r"(pipeline\.)?(Pipeline|Data|Vocabulary)\.")  # parameters of the pipeline itself
 
 
@@ -68,8 +71,12 @@ class Pipeline:
       seed: of the simulator, the hold-out and the vocabulary; training has RANDOM_SEED.
       model_gin: gin files of the model, read first in every training stage.
       pretrain_gin, step_gin: gin file of pre-training ('' for none) and of step `{t}`.
+      fit_gin: gin file of the short fit that follows assignment 'retree'.
+      dual_encoder_gin: gin file of the in-domain dense baseline ('' for none). It trains for as many
+        steps as the chain has in all.
       bindings, pretrain_bindings, step_bindings: gin bindings of all training stages, of
-        pre-training, and of each step; `later_bindings` of the steps after the first.
+        pre-training, and of each step; `later_bindings` of the steps after the first,
+        `fit_bindings` and `dual_encoder_bindings` of those two.
     """
 
     run_dir: str
@@ -80,10 +87,19 @@ class Pipeline:
     model_gin: Sequence[str] = ()
     pretrain_gin: str = ""
     step_gin: str = ""
+    fit_gin: str = ""
+    dual_encoder_gin: str = ""
     bindings: Sequence[str] = ()
     pretrain_bindings: Sequence[str] = ()
     step_bindings: Sequence[str] = ()
     later_bindings: Sequence[str] = ()
+    fit_bindings: Sequence[str] = ()
+    dual_encoder_bindings: Sequence[str] = ()
+    assignment: str = "greedy"  # of the final IDs: or 'query_aware', 'retree' (M10)
+    lookup: str = "plain"  # through the codebooks (the paper), or 'marginals' (M10)
+    leaf_temperature: float = 0.1  # tau of M10's scores
+    query_share: float = 0.5  # of an item's queries in its 'query_aware' code distribution
+    tree_leaves: int = 0  # IDs of the new tree; 0: as many as the steps made, effectively
     group_size: int = 32  # S, items of one prefix side by side in the batches of the next step
     extra_ids: int = 16  # ids added behind the vocabulary's own
     soft_codes: int = 16  # m, codes kept of every stored distribution (M9)
@@ -96,6 +112,17 @@ class Pipeline:
             raise UserError("pipeline.Data needs both files or neither: got items="
                             f"{self.data.items!r}, interactions={self.data.interactions!r}; set "
                             "ITEMS and INTERACTIONS, or none to simulate a marketplace")
+        for name, allowed in (("assignment", ASSIGNMENTS), ("lookup", LOOKUPS)):
+            if getattr(self, name) not in allowed:
+                raise UserError(f"pipeline.Pipeline.{name}: got {getattr(self, name)!r}, expected "
+                                f"one of {allowed}")
+        if self.assignment != "greedy" and self.lookup != "marginals":
+            raise UserError(f"pipeline.Pipeline.assignment is {self.assignment!r} with lookup "
+                            f"{self.lookup!r}; expected lookup 'marginals', as the codebooks do not "
+                            "know such IDs: set ASSIGNMENT = 'greedy' or LOOKUP = 'marginals'")
+        if self.assignment == "retree" and not self.fit_gin:
+            raise UserError("pipeline.Pipeline.assignment is 'retree' without fit_gin; expected "
+                            "the gin file of the fit, such as gin_configs/runs/fit.gin")
 
     def step_stage(self, t: int) -> tuple[list[str], list[str]]:
         """gin files and bindings of step t."""
@@ -110,6 +137,18 @@ class Pipeline:
         unit = "char" if self.data.language == "zh" else "word"
         return [*self.model_gin, self.pretrain_gin], [
             f"UNIT = {unit!r}", *self.bindings, *self.pretrain_bindings]
+
+
+    def fit_stage(self) -> tuple[list[str], list[str]]:
+        return [*self.model_gin, self.fit_gin], [
+            f"GROUP_SIZE = {self.group_size}", f"initial/run_path.name = 'step_{self.levels}'",
+            *self.bindings, *self.fit_bindings]
+
+    def dual_encoder_stage(self) -> tuple[list[str], list[str]]:
+        bindings = [*self.bindings, *self.dual_encoder_bindings]
+        if not self.pretrain_gin:
+            bindings.append("INITIAL_CHECKPOINT_PATH = None")
+        return [*self.model_gin, self.dual_encoder_gin], bindings
 
 
 class Run:
@@ -134,15 +173,19 @@ class Run:
         steps = range(1, self.pipeline.levels + 1)
         training = [name for t in steps for name in (f"step_{t}", f"assign_{t}")]
         first = ["data", "vocab"] + (["pretrain"] if self.pipeline.pretrain_gin else [])
-        return first + training + ["ids", "evaluate"]
+        dense = ["dual_encoder", "dual_encoder_ids"] if self.pipeline.dual_encoder_gin else []
+        final = ["tree", "fit"] if self.pipeline.assignment == "retree" else []
+        final += ["lookup"] if self.pipeline.lookup == "marginals" else []
+        return first + training + final + ["ids"] + dense + ["evaluate"]
 
     def execute(self) -> None:
         """Runs what is not done yet and prints the evaluation."""
         begun = time.monotonic()
         names = self.stages()
         for number, name in enumerate(names, 1):
-            kind, _, level = name.partition("_")
-            t = int(level) if level else 0
+            kind, t = name, 0
+            if numbered := re.fullmatch(r"(step|assign)_(\d+)", name):
+                kind, t = numbered[1], int(numbered[2])
             config = self._config(kind, t)
             with self.manifest.stage(name, config, *self._places(name)) as todo:
                 if not todo:
@@ -160,6 +203,8 @@ class Run:
         p = self.pipeline
         stages = [p.step_stage(t) for t in (1, 2) if t <= p.levels]
         stages += [p.pretrain_stage()] if p.pretrain_gin else []
+        stages += [p.dual_encoder_stage()] if p.dual_encoder_gin else []
+        stages += [p.fit_stage()] if p.assignment == "retree" else []
         return set().union(*(launch.names_used(*parts) for parts in stages))
 
     def check_overrides(self, used: set[str]) -> None:
@@ -177,7 +222,11 @@ class Run:
             return [f"{directory}/stats.json"], directory  # its .partial knows what it is made from
         return {"data": (["data/dataset.json"], "data"),
                 "vocab": (["vocab/sentencepiece.model"], "vocab"),
+                "tree": (["tree/stats.json"], "tree"),
+                "lookup": (["lookup/lookup.json", "lookup/leaves.npz"], "lookup"),
                 "ids": (["ids/items.parquet", "ids/queries.parquet"], "ids"),
+                "dual_encoder_ids": (["dual_encoder/ids/items.npy", "dual_encoder/ids/queries.npy"],
+                                     "dual_encoder/ids"),
                 "evaluate": (["evaluation/metrics.json"], "evaluation/metrics.json"),
                 }.get(name, ([f"{name}/model.json"], f"{name}/checkpoints"))
 
@@ -199,15 +248,45 @@ class Run:
             self._parse(*(p.pretrain_stage() if kind == "pretrain" else p.step_stage(t)))
             assigning = {"soft_codes": repr(p.soft_codes)} if kind == "assign" else {}
             return gin_settings() | assigning
-        return {"levels": repr(p.levels)}
+        if kind == "dual_encoder":
+            self._parse_dual_encoder()
+            return gin_settings()
+        if kind == "fit":
+            self._parse(*p.fit_stage())
+            return gin_settings()
+        if kind == "tree":
+            return {"leaves": repr(p.tree_leaves), "group_size": repr(p.group_size),
+                    "seed": repr(p.seed)}
+        settings = {"levels": repr(p.levels)}
+        if kind in ("lookup", "ids") and p.lookup != "plain":
+            settings |= {"assignment": repr(p.assignment), "lookup": repr(p.lookup),
+                         "leaf_temperature": repr(p.leaf_temperature)}
+            if p.assignment == "query_aware":
+                settings["query_share"] = repr(p.query_share)
+        return settings
 
-    def _parse(self, files: list[str], bindings: list[str]) -> None:
+    def _parse(self, files: list[str], bindings: list[str],
+               overrides: Sequence[str] | None = None) -> None:
         """Puts the gin configuration of a training stage in force."""
+        overrides = self.overrides if overrides is None else overrides
         bindings = [f"RUN_DIR = {str(self.dir)!r}", f"NUM_LEVELS = {self.pipeline.levels}",
                     f"VOCAB_SIZE = {self._vocab_size()}", *bindings]
         here = launch.names_used(files, bindings)
-        launch.parse_gin(files, bindings + [b for b in self.overrides
+        launch.parse_gin(files, bindings + [b for b in overrides
                                             if concerns(b, here, self.names)])
+
+    def _parse_dual_encoder(self) -> None:
+        """The dual encoder's configuration, with the steps of the whole chain."""
+        steps = 0
+        for t in range(1, self.pipeline.levels + 1):
+            self._parse(*self.pipeline.step_stage(t))
+            steps += gin.query_parameter("TRAIN_STEPS/macro.value")
+        if self.pipeline.assignment == "retree":
+            self._parse(*self.pipeline.fit_stage())
+            steps += gin.query_parameter("TRAIN_STEPS/macro.value")
+        files, bindings = self.pipeline.dual_encoder_stage()
+        overrides = [b for b in self.overrides if b.partition("=")[0].strip() != "TRAIN_STEPS"]
+        self._parse(files, [*bindings, f"TRAIN_STEPS = {steps}"], overrides)
 
     def _vocab_size(self) -> int:
         """Rows of the embedding: the vocabulary with its extra ids, rounded up to 128."""
@@ -239,16 +318,22 @@ class Run:
                                     seed=self.pipeline.seed)
 
     def _pretrain(self) -> None:
-        self._train(self.pipeline.pretrain_stage())
+        self._parse(*self.pipeline.pretrain_stage())
+        self._train()
 
     def _step(self, t: int) -> None:
-        self._train(self.pipeline.step_stage(t))
+        self._parse(*self.pipeline.step_stage(t))
+        self._train()
 
-    def _train(self, parts: tuple[list[str], list[str]]) -> None:
+    def _dual_encoder(self) -> None:
+        self._parse_dual_encoder()
+        self._train()
+
+    def _train(self) -> None:
+        """Trains what the configuration in force says."""
         from gsid_jax import gin_setup
         from gsid_jax.trained_model import vocabulary_info
         from tasks.vocabulary import VOCABULARY
-        self._parse(*parts)
         gin_setup.train(config_text_fn=launch.config_text, model_info=vocabulary_info(VOCABULARY))
 
     def _encoder(self, t: int) -> tuple[Any, str]:
@@ -275,11 +360,42 @@ class Run:
                 f"largest {code['max_share']:.0%}; {stats['ids']['distinct']:,} distinct IDs")
         self.say(line + (f"; keep {stats['keep']:.3f}" if t > 1 else ""))
 
+    def _tree(self) -> None:
+        from gsid_jax.final_lookup import write_tree
+        p = self.pipeline
+        counts = write_tree(self._encoder(p.levels)[0], data_dir=self.dir / "data",
+                            output_dir=self.dir / "tree", leaves=p.tree_leaves,
+                            group_size=p.group_size, seed=p.seed)
+        self.say(f"a new tree of {counts['leaves']:,} IDs for {counts['items']:,} items")
+
+    def _fit(self) -> None:
+        self._parse(*self.pipeline.fit_stage())
+        self._train()
+
+    def _lookup(self) -> None:
+        from gsid_jax import final_lookup
+        p = self.pipeline
+        name = "fit" if p.assignment == "retree" else f"step_{p.levels}"
+        count = final_lookup.write_lookup(
+            final_lookup.load_model(self.dir, name), assignment=p.assignment, run_dir=self.dir,
+            model_name=name, tau=p.leaf_temperature, query_share=p.query_share,
+            batch_size=p.encode_batch_size)
+        self.say(f"prototypes of {count:,} IDs ({p.assignment})")
+
     def _ids(self) -> None:
+        from gsid_jax import trained_model
+        model = trained_model.load_run(self.dir)
+        self._write_ids(model, self.dir / "ids")
+
+    def _dual_encoder_ids(self) -> None:
+        from gsid_jax import final_lookup
+        self._write_ids(final_lookup.load_model(self.dir, "dual_encoder"),
+                        self.dir / "dual_encoder" / "ids")
+
+    def _write_ids(self, model: Any, output_dir: Path) -> None:
         from gsid_jax.final_ids import write_ids
-        encoder, model_hash = self._encoder(self.pipeline.levels)
-        write_ids(encoder, data_dir=self.dir / "data", output_dir=self.dir / "ids",
-                  model_hash=model_hash)
+        write_ids(model.encoder(batch_size=self.pipeline.encode_batch_size),
+                  data_dir=self.dir / "data", output_dir=output_dir, model_hash=model.hash)
 
     def _evaluate(self) -> None:
         from gsid_jax.evaluate.run import evaluate_run

@@ -77,16 +77,21 @@ def vocabulary_info(vocabulary: Any) -> dict[str, Any]:
 
 def load_run(run_dir: str | os.PathLike, step: int | None = None, bindings: Sequence[str] = ()
              ) -> TrainedModel:
-    """Loads a step of a pipeline run: ``step``, or the last one whose codes were assigned.
+    """Loads a step of a pipeline run: ``step``, or what gives the run its final IDs.
 
-    ``bindings`` of gin are added to those the step was trained with. Raises UserError if the run
-    has no such step, or its files do not match.
+    That is the last step whose codes were assigned or, where the run chose M10, its model and
+    lookup (``gsid_jax.final_lookup``). ``bindings`` of gin are added to those the step was trained
+    with. Raises UserError if the run has no such step, or its files do not match.
     """
     run_dir = pathlib.Path(run_dir)
     if not run_dir.is_dir():
         raise UserError(f"run directory {run_dir} does not exist; expected what the pipeline "
                         "writes: correct --run_dir, or run python -m gsid_jax.pipeline")
     if step is None:
+        from gsid_jax import final_lookup
+        final = final_lookup.load_final(run_dir, bindings)
+        if final is not None:
+            return final
         step = _last_step(run_dir)
     model_dir = run_dir / f"step_{step}"
     return load((), model_dir, bindings,

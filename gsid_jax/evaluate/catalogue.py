@@ -38,6 +38,7 @@ class Catalogue:
     """One dataset, read from the sidecars next to its TFDS files; row = item or query index."""
 
     item_id: pa.ChunkedArray
+    text: pa.ChunkedArray  # what the models read
     title: pa.ChunkedArray
     seen: np.ndarray  # bool [N], the item has training queries
     tie_rank: np.ndarray  # int64 [N], place of the item when sorted by item_id
@@ -47,16 +48,21 @@ class Catalogue:
     cpv: np.ndarray  # int64 [N], the seller's category and key attributes; -1 not filled in
     spu: np.ndarray | None  # int64 [N], true product; -1 unknown
     query: pa.ChunkedArray
-    train_pairs: int
+    train_pairs: np.ndarray  # int64 [P, 2], query_index and item_index
+    train_weights: np.ndarray  # float32 [P]
     q2i: Triggers
     i2i: Triggers | None
+
+    def triggers(self, task: str) -> Triggers | None:
+        """The held-out searches of 'q2i' or 'i2i'."""
+        return {"q2i": self.q2i, "i2i": self.i2i}[task]
 
     def counts(self) -> dict[str, int]:
         """The part ``data`` of metrics.json, all plain numbers."""
         numbers = {
             "items": len(self.item_id), "items_seen": int(self.seen.sum()),
             "candidates": len(self.item_id), "queries": len(self.query),
-            "train_pairs": self.train_pairs,
+            "train_pairs": len(self.train_pairs),
             "category_levels": self.category.shape[1],
             "items_with_category": int(np.any(self.category != UNKNOWN, axis=1).sum()),
             "category_is_truth": int(self.category_is_truth),
@@ -76,7 +82,8 @@ def load_catalogue(data_dir: pathlib.Path) -> Catalogue:
     """
     items_path, queries_path = data_dir / "items.parquet", data_dir / "queries.parquet"
     items = columns.read_table(
-        items_path, ["item_index", "item_id", "title", "category", "attributes", "seen"], BUILDER)
+        items_path, ["item_index", "item_id", "text", "title", "category", "attributes", "seen"],
+        BUILDER)
     queries = columns.read_table(queries_path, ["query_index", "query"], BUILDER)
     for table, column, path in ((items, "item_index", items_path),
                                 (queries, "query_index", queries_path)):
@@ -87,7 +94,7 @@ def load_catalogue(data_dir: pathlib.Path) -> Catalogue:
                         "expected each id once: build the dataset again")
 
     pairs_path = data_dir / "train_pairs.parquet"
-    pairs = columns.read_table(pairs_path, ["query_index", "item_index"], BUILDER)
+    pairs = columns.read_table(pairs_path, ["query_index", "item_index", "weight"], BUILDER)
     pair_query = columns.integers(pairs, "query_index", pairs_path, num_queries)
     pair_item = columns.integers(pairs, "item_index", pairs_path, num_items)
 
@@ -104,11 +111,12 @@ def load_catalogue(data_dir: pathlib.Path) -> Catalogue:
                         "expected held-out queries with relevant items: build the dataset again "
                         "with a larger held-out share or a q2i_test file")
     return Catalogue(
-        item_id=items["item_id"], title=items["title"],
+        item_id=items["item_id"], text=items["text"], title=items["title"],
         seen=items["seen"].to_numpy().astype(bool), tie_rank=tie_rank,
         category=category, category_names=names, category_is_truth=truth is not None,
         cpv=cpv_labels(seller, items["attributes"]), spu=spu, query=queries["query"],
-        train_pairs=len(pairs), q2i=q2i,
+        train_pairs=np.stack([pair_query, pair_item], axis=1),
+        train_weights=pairs["weight"].to_numpy().astype(np.float32), q2i=q2i,
         i2i=_load_triggers(data_dir / "i2i_test.parquet", "item_index", num_items, num_items, None))
 
 

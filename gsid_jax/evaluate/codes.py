@@ -27,6 +27,14 @@ def prefix_labels(codes_NxT: np.ndarray) -> np.ndarray:
     return labels
 
 
+def level_labels(codes_NxT: np.ndarray, nested: bool = True) -> np.ndarray:
+    """Numbers the clusters of each level, int64 [N, T]: the prefixes of that length, or (not
+    nested: every column a clustering of its own) the codes of that column alone."""
+    if nested:
+        return prefix_labels(codes_NxT)
+    return np.stack([np.unique(column, return_inverse=True)[1] for column in codes_NxT.T], axis=1)
+
+
 def _shares(labels: np.ndarray) -> np.ndarray:
     counts = np.bincount(labels)
     return counts[counts > 0] / len(labels)
@@ -37,14 +45,16 @@ def _entropy(labels: np.ndarray) -> float:
     return float(-np.sum(shares * np.log(shares)))
 
 
-def chance_levels(pool_codes_NxT: np.ndarray) -> np.ndarray:
+def chance_levels(pool_codes_NxT: np.ndarray, nested: bool = True) -> np.ndarray:
     """Agreement of two items drawn at random: sum p^2 over the joint prefixes; float64 [T]."""
-    return np.array([np.sum(_shares(column) ** 2) for column in prefix_labels(pool_codes_NxT).T])
+    labels = level_labels(pool_codes_NxT, nested)
+    return np.array([np.sum(_shares(column) ** 2) for column in labels.T])
 
 
-def agreement(codes_a_PxT: np.ndarray, codes_b_PxT: np.ndarray) -> np.ndarray:
+def agreement(codes_a_PxT: np.ndarray, codes_b_PxT: np.ndarray, nested: bool = True) -> np.ndarray:
     """Tells for each pair and level j whether the first j codes are the same; bool [P, T]."""
-    return np.logical_and.accumulate(codes_a_PxT == codes_b_PxT, axis=1)
+    same = codes_a_PxT == codes_b_PxT
+    return np.logical_and.accumulate(same, axis=1) if nested else same
 
 
 def corrected(raw: float, chance: float) -> float:
@@ -52,27 +62,29 @@ def corrected(raw: float, chance: float) -> float:
     return (raw - chance) / (1 - chance) if chance < 1 else 0.0
 
 
-def code_accuracy(codes_a_PxT: np.ndarray, codes_b_PxT: np.ndarray,
-                  pool_codes_NxT: np.ndarray) -> dict[str, dict[str, float]]:
+def code_accuracy(codes_a_PxT: np.ndarray, codes_b_PxT: np.ndarray, pool_codes_NxT: np.ndarray,
+                  nested: bool = True) -> dict[str, dict[str, float]]:
     """l_j_code_acc: share of pairs whose first j codes agree, with its chance level.
 
     Row p of both arrays holds the codes of the two sides of pair p (query and item), each decoded
     by itself. Returns ``{'l1': {'raw', 'chance', 'corrected'}, ...}``.
     """
-    raw = agreement(codes_a_PxT, codes_b_PxT).mean(axis=0)
+    raw = agreement(codes_a_PxT, codes_b_PxT, nested).mean(axis=0)
     return {f"l{j + 1}": {"raw": float(raw[j]), "chance": float(chance),
                           "corrected": float(corrected(raw[j], chance))}
-            for j, chance in enumerate(chance_levels(pool_codes_NxT))}
+            for j, chance in enumerate(chance_levels(pool_codes_NxT, nested))}
 
 
-def code_health(codes_NxT: np.ndarray) -> dict[str, dict[str, float]]:
+def code_health(codes_NxT: np.ndarray, nested: bool = True) -> dict[str, dict[str, float]]:
     """How the codes of each level are used: ``{'l1': {...}, ...}``.
 
     used: distinct codes. perplexity: exp H(z_t). max_share: share of the most frequent code.
     conditional_perplexity: exp H(z_t | z_<t), the codes that a prefix effectively branches into.
-    items_per_prefix: N / exp H(z_<t), what the branching could be at most.
+    items_per_prefix: N / exp H(z_<t), what the branching could be at most. joint_perplexity:
+    exp H(z_<=t), the clusters that a level effectively makes. For levels that are not nested,
+    conditional_perplexity is the ratio of the joint ones.
     """
-    joint = [0.0, *(_entropy(column) for column in prefix_labels(codes_NxT).T)]
+    joint = [0.0, *(_entropy(column) for column in level_labels(codes_NxT, nested).T)]
     health = {}
     for level, column in enumerate(codes_NxT.T):
         shares = _shares(column)
@@ -81,17 +93,18 @@ def code_health(codes_NxT: np.ndarray) -> dict[str, dict[str, float]]:
             "perplexity": float(np.exp(-np.sum(shares * np.log(shares)))),
             "max_share": float(shares.max()),
             "conditional_perplexity": float(np.exp(joint[level + 1] - joint[level])),
+            "joint_perplexity": float(np.exp(joint[level + 1])),
             "items_per_prefix": float(len(codes_NxT) / np.exp(joint[level])),
         }
     return health
 
 
-def id_counts(codes_NxT: np.ndarray) -> dict[str, float]:
+def id_counts(codes_NxT: np.ndarray, nested: bool = True) -> dict[str, float]:
     """Distinct IDs and items per ID.
 
     shared: IDs that more than one item has; items_in_shared: the items that have such an ID.
     """
-    items = np.bincount(prefix_labels(codes_NxT)[:, -1])
+    items = np.bincount(level_labels(codes_NxT, nested)[:, -1])
     return {"distinct": len(items), "mean_items": float(items.mean()),
             "max_items": int(items.max()), "shared": int(np.sum(items > 1)),
             "items_in_shared": int(items[items > 1].sum())}

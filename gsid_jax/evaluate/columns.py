@@ -78,7 +78,8 @@ def code_matrix(table: pa.Table, path: pathlib.Path) -> np.ndarray:
     return codes
 
 
-def vectors(path: pathlib.Path, rows: int, width: int | None = None) -> np.ndarray:
+def vectors(path: pathlib.Path, rows: int, width: int | None = None,
+            rows_are: str = "the rows of the dataset") -> np.ndarray:
     """Memory-maps float [rows, D]; UserError for a wrong shape, NaN or infinity."""
     if not path.exists():
         raise UserError(f"{path} is missing; expected the representations written with the IDs: "
@@ -91,8 +92,8 @@ def vectors(path: pathlib.Path, rows: int, width: int | None = None) -> np.ndarr
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
         raise UserError(f"{path} holds {array.dtype}{list(array.shape)}; expected float [rows, D]")
     if len(array) != rows:
-        raise UserError(f"{path} has {len(array)} rows; expected {rows}, one per row of the "
-                        "dataset: the IDs were made from another dataset, run infer again")
+        raise UserError(f"{path} has {len(array)} rows; expected {rows}, one for each of {rows_are}"
+                        ": it was made from another dataset, run infer again")
     if width is not None and array.shape[1] != width:
         raise UserError(f"{path} has vectors of width {array.shape[1]}; expected {width}, the "
                         "width of the items' vectors: both must come from one model")
@@ -101,5 +102,5 @@ def vectors(path: pathlib.Path, rows: int, width: int | None = None) -> np.ndarr
         if not finite.all():
             row = start + int(np.argmin(finite))
             raise UserError(f"{path}: row {row} holds NaN or infinity; expected finite numbers: "
-                            "the checkpoint is broken or training diverged")
+                            "the model is broken or its training diverged")
     return array

@@ -22,6 +22,7 @@ class Method:
     """What a method says about a catalogue; row = item or query index.
 
     A method without IDs (a dense encoder) or without vectors (an ID baseline) leaves them None.
+    A lexical method has rankings instead of vectors.
     """
 
     name: str
@@ -29,7 +30,11 @@ class Method:
     query_codes: np.ndarray | None = None  # int [Q, T]
     item_vectors: np.ndarray | None = None  # float [N, D], may be memory-mapped
     query_vectors: np.ndarray | None = None  # float [Q, D]
+    rankings: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    # 'q2i', 'i2i' -> int64 [triggers, DEPTH] of item indices, -1 where there are no more
     codebook_size: int | None = None  # K, if known
+    level_sizes: tuple[int, ...] | None = None  # codes per level, where they differ from K
+    nested: bool = True  # False: each level is a clustering of its own, not a refinement
     # per level, as far as known: 'keep', the share of items whose earlier codes survived the step,
     # and 'agreement' of the codes between consecutive evaluations
     level_stats: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)

@@ -8,6 +8,7 @@ from gsid_jax.evaluate.lists import Lists
 
 TRIGGER_CHUNK = 512
 CANDIDATE_CHUNK = 4096
+PAIR_CHUNK = 65536
 NONE = -1  # an empty place in a ranking: fewer candidates than k
 
 
@@ -27,39 +28,93 @@ def top_k(trigger_RxD: np.ndarray, pool_NxD: np.ndarray, k: int,
     Returns:
       (items int64 [R, k], scores float32 [R, k]); places beyond the last candidate hold -1, -inf.
 
-    Products are summed in float64 and rounded to float32, so that equal vectors tie wherever they
-    stand in the pool. Score and tie rank are packed into one integer, which makes each choice of
-    the best exact and unique. Memory beyond the inputs: about 100 MB plus 12 bytes for each place
-    returned, whatever R and N.
+    A float32 product with a bound on its error picks the candidates; theirs are summed again in
+    float64 and rounded to float32, so that equal vectors tie wherever they stand in the pool. Score
+    and tie rank are packed into one integer, which makes each choice of the best exact and unique.
+    Memory beyond the inputs: about 150 MB plus 12 bytes for each place returned, whatever R and N.
     """
     num_items = len(pool_NxD)
     if tie_rank_N is None:
         tie_rank_N = np.arange(num_items)
-    item_of_rank = np.empty(num_items, np.int64)
-    item_of_rank[tie_rank_N] = np.arange(num_items)
-    reversed_rank = (num_items - 1 - np.asarray(tie_rank_N)).astype(np.uint64)
+    tie_rank_N = np.asarray(tie_rank_N)
     items = np.full((len(trigger_RxD), k), NONE, np.int64)
     scores = np.full((len(trigger_RxD), k), -np.inf, np.float32)
+    reach = _largest_norm(pool_NxD) * pool_NxD.shape[1] * np.finfo(np.float32).eps
     for start in range(0, len(trigger_RxD), TRIGGER_CHUNK):
         stop = min(start + TRIGGER_CHUNK, len(trigger_RxD))
-        best = np.zeros((stop - start, k), np.uint64)
-        trigger = np.asarray(trigger_RxD[start:stop], np.float64)
+        trigger = np.asarray(trigger_RxD[start:stop], np.float32)
+        margin = (reach * np.linalg.norm(trigger, axis=1) + np.finfo(np.float32).tiny)[:, None]
+        best = Best(stop - start, k, tie_rank_N)
         barred = excluded.slice(start, stop) if excluded is not None else None
         for low in range(0, num_items, CANDIDATE_CHUNK):
-            pool = np.asarray(pool_NxD[low:low + CANDIDATE_CHUNK], np.float64)
-            key = _pack(trigger @ pool.T, reversed_rank[low:low + CANDIDATE_CHUNK])
+            pool = np.asarray(pool_NxD[low:low + CANDIDATE_CHUNK], np.float32)
+            rough = trigger @ pool.T
             if barred is not None:
                 inside = (barred.values >= low) & (barred.values < low + len(pool))
-                key[barred.rows[inside], barred.values[inside] - low] = 0
-            key = np.concatenate([best, key], axis=1)
-            key.partition(key.shape[1] - k, axis=1)
-            best = key[:, -k:]
-        best = np.sort(best, axis=1)[:, ::-1]
-        filled = best > 0
-        items[start:stop][filled] = item_of_rank[
-            num_items - 1 - (best[filled] & np.uint64(0xFFFFFFFF)).astype(np.int64)]
-        scores[start:stop][filled] = _unpack_score(best[filled])
+                rough[barred.rows[inside], barred.values[inside] - low] = -np.inf
+            floor = best.floor()[:, None]
+            if len(pool) > k and not np.isfinite(floor).all():  # the first chunk sets a floor
+                floor = np.maximum(floor, np.partition(rough, -k, axis=1)[:, [-k]] - margin)
+            rows, columns = np.nonzero(rough >= floor - margin)
+            allowed = rough[rows, columns] > -np.inf
+            rows, columns = rows[allowed], columns[allowed]
+            best.add(rows, low + columns, _products(trigger, pool, rows, columns))
+        items[start:stop], scores[start:stop] = best.ranking()
     return items, scores
+
+
+def _largest_norm(pool_NxD: np.ndarray) -> float:
+    return max((float(np.linalg.norm(np.asarray(pool_NxD[low:low + CANDIDATE_CHUNK], np.float32),
+                                     axis=1).max(initial=0))
+                for low in range(0, len(pool_NxD), CANDIDATE_CHUNK)), default=0.0)
+
+
+def _products(a_RxD: np.ndarray, b_NxD: np.ndarray, rows: np.ndarray,
+              columns: np.ndarray) -> np.ndarray:
+    """Dot products of the pairs (row of a, row of b), summed in float64; float32 [pairs]."""
+    products = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), PAIR_CHUNK):
+        part = slice(start, start + PAIR_CHUNK)
+        products[part] = np.einsum("pd,pd->p", a_RxD[rows[part]].astype(np.float64),
+                                   b_NxD[columns[part]].astype(np.float64))
+    return products
+
+
+class Best:
+    """The k best items of each trigger so far; equal scores go by tie rank, the smaller first."""
+
+    def __init__(self, triggers: int, k: int, tie_rank_N: np.ndarray):
+        self._key = np.zeros((triggers, k), np.uint64)
+        self._tie_rank = tie_rank_N
+
+    def floor(self) -> np.ndarray:
+        """The lowest score that still counts, float32 [triggers]; -inf before k are known."""
+        lowest = self._key.min(axis=1)
+        return np.where(lowest > 0, _unpack_score(lowest), -np.inf).astype(np.float32)
+
+    def add(self, rows: np.ndarray, items: np.ndarray, scores: np.ndarray) -> None:
+        """Offers int [pairs] (trigger, item), by trigger, with float32 scores."""
+        counts = np.bincount(rows, minlength=len(self._key))
+        if not counts.any():
+            return
+        place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        new = np.zeros((len(self._key), counts.max()), np.uint64)
+        last = np.uint64(len(self._tie_rank) - 1)
+        new[rows, place] = _pack(scores, last - self._tie_rank[items].astype(np.uint64))
+        k = self._key.shape[1]
+        key = np.concatenate([self._key, new], axis=1)
+        key.partition(key.shape[1] - k, axis=1)
+        self._key = key[:, -k:]
+
+    def ranking(self) -> tuple[np.ndarray, np.ndarray]:
+        """(items int64 [triggers, k], scores float32), best first; -1 and -inf where empty."""
+        key = np.sort(self._key, axis=1)[:, ::-1]
+        filled = key > 0
+        item_of_rank = np.empty(len(self._tie_rank), np.int64)
+        item_of_rank[self._tie_rank] = np.arange(len(self._tie_rank))
+        rank = len(self._tie_rank) - 1 - (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        return (np.where(filled, item_of_rank[rank], NONE),
+                np.where(filled, _unpack_score(key), -np.inf).astype(np.float32))
 
 
 def _pack(score: np.ndarray, reversed_rank: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ class Language:
     """What sellers put between the words of a title."""
     attributes: dict[str, tuple[str, tuple[tuple[str, ...], ...]]]
     """Key -> (label, values), each value a tuple of surfaces."""
+    form_labels: tuple[str, str]
+    """What the form calls the brand and the model."""
     brand_aliases: dict[str, tuple[str, ...]]
     names: tuple[str, ...]
     """Collection names for models of format 'name'."""

@@ -16,6 +16,8 @@ CATEGORY_ONLY = 0.06
 ATTRIBUTES_ONLY = 0.02
 WRONG_CATEGORY = 0.03
 """Share of the chosen categories that are wrong."""
+VAGUE_MODEL = 0.05
+"""Share of the filled-in models that name the series only."""
 TYPO = 0.08
 MISSING_BRAND = 0.45
 MISSING_MODEL = 0.14
@@ -153,7 +155,7 @@ def write_listing(language: Language, leaves: tuple[Leaf, ...], facts: Facts, dr
     """
     title = _title(language, facts, draw)
     description = _description(language, facts, draw)
-    form, wrong = draw(), draw()
+    form, wrong, vague = draw(), draw(), draw()
     leaf = facts.spu.leaf
     category = attributes = None
     if form < FORM_FILLED + CATEGORY_ONLY:
@@ -161,8 +163,11 @@ def write_listing(language: Language, leaves: tuple[Leaf, ...], facts: Facts, dr
             wrong < WRONG_CATEGORY) else leaf
         category = list(chosen.path)
     if form < FORM_FILLED or form > 1.0 - ATTRIBUTES_ONLY:
-        attributes = {language.attributes[key][0]: surfaces[0]
-                      for key, surfaces in zip(leaf.attributes, facts.values)}
+        line = facts.spu.line
+        model = line.series if vague < VAGUE_MODEL else facts.spu.model
+        attributes = dict(zip(language.form_labels, (line.brand, model)))
+        attributes |= {language.attributes[key][0]: surfaces[0]
+                       for key, surfaces in zip(leaf.attributes, facts.values)}
     listing = {"title": title}
     if description:
         listing["description"] = description

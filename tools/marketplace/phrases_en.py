@@ -114,6 +114,7 @@ ENGLISH = Language(
     space=" ",
     title_joins=(" ",),
     attributes={key: (label, _surfaces(text)) for key, (label, text) in _ATTRIBUTES.items()},
+    form_labels=("brand", "model"),
     brand_aliases={
         "Louis Vuitton": ("lv",), "Dr Martens": ("docs", "doc martens"),
         "Le Creuset": ("creuset",), "New Balance": ("nb",), "North Face": ("tnf",),

@@ -77,6 +77,7 @@ CHINESE = Language(
     space="",
     title_joins=("", "", " "),
     attributes={key: (label, _surfaces(text)) for key, (label, text) in _ATTRIBUTES.items()},
+    form_labels=("品牌", "型号"),
     brand_aliases={
         "苹果": ("apple",), "华为": ("huawei", "菊花"), "小米": ("mi",), "三星": ("samsung",),
         "索尼": ("sony",), "佳能": ("canon",), "尼康": ("nikon",), "富士": ("fujifilm", "fuji"),
