@@ -106,11 +106,12 @@ def compare(run_dir: pathlib.Path, seeds: Sequence[int], count: int, near_level:
         raise UserError(f"--variants: got {unknown[0]!r}, expected some of {list(variants)}")
     variants = {name: variants[name] for name in names or variants}
     depth = catalogue.category.shape[1]
-    if not 1 <= near_level <= depth:
+    if not 0 <= near_level <= depth:
         raise UserError(f"--near_level={near_level}; expected 1 to {depth}, a level of the "
-                        "dataset's categories")
-    places = {"popular": None, f"near (same level-{near_level} category)":
-              catalogue.category[:, near_level - 1]}
+                        "dataset's categories, or 0 for 'popular' only")
+    places = {"popular": None}
+    if near_level:
+        places[f"near (same level-{near_level} category)"] = catalogue.category[:, near_level - 1]
     counts = [int((events.split == split).sum()) for split in range(3)]
     text = (f"Clicks: {counts[0]:,} for training, {counts[1]:,} for validation, {counts[2]:,} for "
             f"the test; {count} negatives each.\n")
@@ -174,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--run_dir", required=True)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--negatives", type=int, default=4, help="drawn per click")
-    parser.add_argument("--near_level", type=int, default=2, help="category level of 'near'")
+    parser.add_argument("--near_level", type=int, default=2, help="category level of 'near', 0: leave it out")
     parser.add_argument("--variants", default="", help="comma-separated; default: all")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="at most")
     parser.add_argument("--report", default="", help="Markdown file to write")

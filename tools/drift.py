@@ -33,7 +33,7 @@ from tasks import raw_files, raw_records
 
 STATUS = {drift.TOO_FEW: 0, drift.NONE: 0, drift.WATCH: 3, drift.RETRAIN: 4}
 ADVICE = {
-    drift.TOO_FEW: f"fewer than {drift.MIN_SAMPLES} items or pairs: come back with more",
+    drift.TOO_FEW: f"fewer than {drift.MIN_SAMPLES} items: come back with more",
     drift.NONE: "the new items look like those of the training: no need to retrain",
     drift.WATCH: "the new items spread over the codes in another way, but their codes are as sure "
                  "as before: no need to retrain yet; look again with more items or with --pairs",

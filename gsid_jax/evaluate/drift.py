@@ -15,7 +15,7 @@ from gsid_jax.evaluate.codes import agreement, code_health
 LOW_PROBABILITY, PERPLEXITY, AGREEMENT = ("low probability", "conditional perplexity",
                                           "query-item agreement")
 TOO_FEW, NONE, WATCH, RETRAIN = "too few to judge", "no drift", "watch", "retrain"
-MIN_SAMPLES = 30  # items or pairs of a batch below which nothing is an alarm
+MIN_SAMPLES = 30  # items of a batch below which nothing is an alarm
 MIN_REFERENCE = 100  # held-out items or pairs below which all of the run's are the reference
 
 
@@ -52,7 +52,7 @@ class Signal:
     reference: float
     low: float
     high: float
-    samples: int  # items or pairs of the batch
+    samples: int  # items of the batch, or items that its pairs are of
     change: bool  # beyond the margin, beyond doubt
 
     @property
@@ -178,7 +178,7 @@ def pair_agreement(new: Pairs, held_out: Pairs, limits: Limits, alpha: float) ->
         reference = float(held_out.agree[:, level].mean())
         low, high = (float(fresh - reference + sign * spread[level]) for sign in (-1, 1))
         signals.append(Signal(AGREEMENT, f"l{level + 1}", fresh, reference, low, high,
-                              len(new.item), high < -limits.margin))
+                              items, high < -limits.margin))
     return signals
 
 

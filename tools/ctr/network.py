@@ -30,7 +30,7 @@ class ClickModel(nn.Module):
             table = nn.Embed(size, WIDTH, embedding_init=nn.initializers.normal(0.05),
                              name=f"table_{column}")
             label, units = batch["candidate"][:, column], batch["units"][:, column]
-            weights = batch["weights"][:, column] * (units > 0)
+            weights = batch["weights"][:, column] * (units > 0).astype(jnp.float32)
             item_BxE = table(label)
             user_BxE = jnp.einsum("bt,bte->be", weights, table(units))
             same = (units == label[:, None]) & (label[:, None] >= FIRST_REAL)
@@ -79,7 +79,8 @@ def train(sizes: Sequence[int], training: Rows, validation: Rows, seed: int, epo
             logits = model.apply({"params": params}, batch)
             return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, batch["click"]))
         grads = jax.grad(loss)(params)
-        updates, state = optimizer.update(grads, state, params)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
+            updates, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, updates), state
 
     apply = jax.jit(lambda params, batch: model.apply({"params": params}, batch))
