@@ -8,23 +8,19 @@ a beam as wide as the trie scores every valid ID: the search is exhaustive then.
 Dims: B queries, W beams, T levels, K codes a level, D width, F most children of a node.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gsid_jax.errors import UserError
-from gsid_jax.gsid_model import CodebookHead
 from gsid_jax.incremental_decoder import IncrementalDecoder
 from gsid_jax.network import GSIDNetwork
 from gsid_jax.trie import Trie
 
 NEVER = -1e9  # log-probability of what cannot be, finite in float32
 MAX_BEAM = 100_000
-
-# (level, d float32 [B, W, D], codes int32 [B, W, level - 1], nodes int32 [B, W]) -> [B, W, K]
-Lookup = Callable[[int, jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class Beams(NamedTuple):
@@ -45,16 +41,15 @@ class Beams(NamedTuple):
 
 
 def beam_search(model: Any, params: Any, mutables: Mapping[str, Any], tokens_BxL: jax.Array,
-                beam: int, trie: Trie | None = None, lookup: Lookup | None = None) -> Beams:
+                beam: int, trie: Trie | None = None) -> Beams:
     """The ``beam`` likeliest IDs of each text; traceable, ``model`` and ``beam`` static.
 
     Args:
-      model: a GSIDModel whose level is T.
-      params, mutables: its variables; mutables holds 'codebook'.
+      model: a GSIDModel whose level is T; its ``level_log_probs`` is the lookup.
+      params, mutables: its variables.
       tokens_BxL: int32, 0 is padding.
       beam: W, at least 1; beam 1 without a trie is greedy decoding.
       trie: the valid IDs, T levels; None: every ID is valid, numbers are -1.
-      lookup: log P(z_level | prefix, text) of all K codes in place of the codebook's.
 
     Raises UserError for a beam or a trie that cannot be.
     """
@@ -64,7 +59,6 @@ def beam_search(model: Any, params: Any, mutables: Mapping[str, Any], tokens_BxL
     if trie is not None and trie.num_levels != levels:
         raise UserError(f"the trie has {trie.num_levels} levels, the model {levels}; expected the "
                         "index of this model's IDs")
-    lookup = lookup or codebook_lookup(model, mutables)
     batch = tokens_BxL.shape[0]
     encoded = model.module.apply({"params": params}, tokens_BxL, method=GSIDNetwork.encode)
     decoder = IncrementalDecoder(config, params)
@@ -76,7 +70,7 @@ def beam_search(model: Any, params: Any, mutables: Mapping[str, Any], tokens_BxL
     outside = jnp.zeros((batch,), jnp.float32)
     for level in range(1, levels + 1):
         d, state = decoder.step(inputs, state)
-        logp_BxWxK = lookup(level, d, codes, nodes)
+        logp_BxWxK = model.level_log_probs(mutables, level, d, codes)
         child_codes, child_nodes, valid = _children(trie, level, nodes, config.codebook_size)
         step_BxWxF = (logp_BxWxK if trie is None else
                       jnp.take_along_axis(logp_BxWxK, child_codes, axis=-1))
@@ -107,15 +101,6 @@ def beam_search(model: Any, params: Any, mutables: Mapping[str, Any], tokens_BxL
         numbers=jnp.pad(numbers, missing, constant_values=-1),
         log_prob=jnp.pad(log_prob, missing, constant_values=NEVER),
         d=jnp.pad(d, (*missing, (0, 0))), outside=outside)
-
-
-def codebook_lookup(model: Any, mutables: Mapping[str, Any]) -> Lookup:
-    """The paper's lookup: softmax over the codebook of the level."""
-    def lookup(level, d, codes, nodes):
-        del nodes
-        return model.head.apply({"codebook": mutables["codebook"]}, level, d, codes,
-                                method=CodebookHead.level_log_probs)
-    return lookup
 
 
 def _children(trie: Trie | None, level: int, nodes_BxW: jax.Array, size: int):

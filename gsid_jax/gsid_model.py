@@ -118,6 +118,11 @@ class GSIDModel(BaseModel):
         """log P(z_i | z_<i, x) for i = 1..t: outputs [B, t, D], int [B, C >= t-1] -> [B, t, K]."""
         return self._head(mutables, CodebookHead.log_probs, d_BxTxD, codes_BxC)
 
+    def level_log_probs(self, mutables, level: int, d: jax.Array, codes: jax.Array) -> jax.Array:
+        """log P(z_level | z_<level, x): outputs of that level [..., D], int [..., level - 1] ->
+        [..., K]."""
+        return self._head(mutables, CodebookHead.level_log_probs, level, d, codes)
+
     def _decode(self, params, rng, tokens, codes):
         rngs = (None, None) if rng is None else jax.random.split(rng)
         encoded = self._apply(params, rngs[0], GSIDNetwork.encode, tokens)

@@ -10,7 +10,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,6 +141,21 @@ class IdFile:
         ``codes`` int [rows, C] forces the first C codes of every row's ID.
         """
         encoder.expect(self.rows)
+
+        def table(part_rows: list[InputRow], progress: Progress) -> pa.Table:
+            encoded = encoder.encode_tokens(
+                [encoder.tokenize(row.text, kind) if isinstance(row.text, str) else row.text
+                 for row in part_rows],
+                None if codes is None else codes[[row.row for row in part_rows]], progress)
+            return id_table(kind, part_rows, encoded, embeddings)
+
+        self.fill_parts(rows, table, shards, shard_index, label)
+
+    def fill_parts(self, rows: Iterable[InputRow],
+                   table_of: Callable[[list[InputRow], Progress], pa.Table], shards: int = 1,
+                   shard_index: int = 0, label: str = "parts") -> None:
+        """Makes the parts of this shard not yet finished; ``table_of`` makes one part's table from
+        its rows, of one schema whatever the rows, and tells the progress of each row."""
         mine = range(shard_index, self.parts, shards)
         missing = {part for part in mine if not self._part(part).exists()}
         total, todo = (sum(map(self._part_size, parts)) for parts in (mine, missing))
@@ -148,12 +163,9 @@ class IdFile:
         for part, part_rows in self._by_part(rows) if missing else ():
             if part not in missing:
                 continue
-            encoded = encoder.encode_tokens(
-                [encoder.tokenize(row.text, kind) if isinstance(row.text, str) else row.text
-                 for row in part_rows],
-                None if codes is None else codes[[row.row for row in part_rows]], progress)
+            table = table_of(part_rows, progress)
             progress.update(self._part_size(part) - len(part_rows))  # bad rows are done, too
-            self._write(self._part(part), id_table(kind, part_rows, encoded, embeddings))
+            self._write(self._part(part), table)
         progress.finish()
 
     def _by_part(self, rows: Iterable[InputRow]) -> Iterator[tuple[int, list[InputRow]]]:

@@ -18,6 +18,16 @@ from gsid_jax.models import PyTree, batch_contrastive, flatten_queries, weighted
 EMPTY = -1e9  # the score of a code without valid IDs below it
 
 
+def code_scores(logits: jax.Array, below: jax.Array, leaf_codes_M: jax.Array, size: int
+                ) -> jax.Array:
+    """logsumexp of the logits [..., M] of each code's leaves where `below` holds, [..., K]."""
+    logits = jnp.where(below, logits, EMPTY)
+    top = jnp.max(logits, axis=-1, keepdims=True)
+    weights = jnp.exp(logits - jax.lax.stop_gradient(top))
+    total = weights @ jax.nn.one_hot(leaf_codes_M, size, dtype=jnp.float32)
+    return jnp.where(total > 0, jnp.log(jnp.maximum(total, 1e-30)), EMPTY)
+
+
 def leaf_log_probs(logits_BxtxM: jax.Array, leaf_codes_MxT: jax.Array, codes_BxC: jax.Array,
                    size: int) -> jax.Array:
     """log P(z_i | z_<i, x) by leaf marginals, i = 1..t: float32 [B, t, K].
@@ -29,13 +39,7 @@ def leaf_log_probs(logits_BxtxM: jax.Array, leaf_codes_MxT: jax.Array, codes_BxC
     for i in range(logits_BxtxM.shape[1]):
         if i:
             below_BxM &= codes_BxC[:, i - 1, None] == leaf_codes_MxT[None, :, i - 1]
-        logits_BxM = jnp.where(below_BxM, logits_BxtxM[:, i], EMPTY)
-        top_Bx1 = jnp.max(logits_BxM, axis=1, keepdims=True)
-        weights_BxM = jnp.exp(logits_BxM - jax.lax.stop_gradient(top_Bx1))
-        hot_MxK = jax.nn.one_hot(leaf_codes_MxT[:, i], size, dtype=jnp.float32)
-        total_BxK = weights_BxM @ hot_MxK
-        log_total = jnp.log(jnp.maximum(total_BxK, 1e-30))
-        levels.append(jnp.where(total_BxK > 0, log_total, EMPTY))
+        levels.append(code_scores(logits_BxtxM[:, i], below_BxM, leaf_codes_MxT[:, i], size))
     return jax.nn.log_softmax(jnp.stack(levels, axis=1), axis=-1)
 
 
@@ -61,6 +65,15 @@ class LeafModel(GSIDModel):
         prototypes = leaves["prototypes"][:, :d_BxTxD.shape[1]]
         logits = jnp.einsum("btd,mtd->btm", losses.normalise(d_BxTxD), prototypes) / self.leaf_tau
         return leaf_log_probs(logits, leaves["codes"], codes_BxC, self.module.config.codebook_size)
+
+    def level_log_probs(self, mutables, level: int, d: jax.Array, codes: jax.Array) -> jax.Array:
+        leaves = mutables["leaves"]
+        logits = losses.normalise(d) @ leaves["prototypes"][:, level - 1].T / self.leaf_tau
+        below = jnp.ones(logits.shape, bool)
+        for j in range(level - 1):
+            below &= codes[..., j, None] == jnp.broadcast_to(leaves["codes"][:, j], below.shape)
+        return jax.nn.log_softmax(code_scores(logits, below, leaves["codes"][:, level - 1],
+                                              self.module.config.codebook_size), axis=-1)
 
     def variables(self, trained: PyTree) -> PyTree:
         """The variables of a trained GSIDModel with the leaves added."""

@@ -57,7 +57,8 @@ class Program:
                   for i, array in enumerate(self.arrays)]
         tree = jax.tree_util.tree_unflatten(self._structure, leaves)
         variables = tree["variables"]
-        beams = decoding.beam_search(self._model, variables["params"], variables, tokens_BxL,
+        mutables = {name: value for name, value in variables.items() if name != "params"}
+        beams = decoding.beam_search(self._model, variables["params"], mutables, tokens_BxL,
                                      self._beam, tree["trie"])
         return {name: getattr(beams, name) for name in OUTPUTS}
 

@@ -4,6 +4,7 @@ bm25s does the scoring. It reads the items' whole text, of which a model reads o
 tokens: where they differ, BM25 knows more.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -58,7 +59,6 @@ def _bigrams(text: str) -> list[str]:
 
 def _jieba():
     try:
-        import logging
         import jieba
     except ImportError as error:
         raise UserError("BM25 of Chinese text needs jieba, which is not installed; expected the "
@@ -78,6 +78,7 @@ class Index:
         except ImportError as error:
             raise UserError("BM25 needs bm25s, which is not installed; expected the evaluation "
                             "extra: pip install 'gsid_jax[eval]'") from error
+        logging.getLogger("bm25s").setLevel(logging.WARNING)  # importing it sets DEBUG
         self.tokenizer_name, self._split = tokenizer(tokenizer_name, texts)
         self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
         words = [self._split(text) for text in texts]
