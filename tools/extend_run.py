@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from gsid_jax import launch, published_ids, trained_model
+from gsid_jax import final_lookup, launch, published_ids, trained_model
 from gsid_jax.assign import assign, load
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import Manifest, file_hash, read_json, write_json
@@ -56,6 +56,11 @@ class Extension:
         if not stats:
             raise UserError(f"run {run_dir} has no finished step {self.published_levels}; expected "
                             f"its assignment/stats.json: {FIX}")
+        described = read_json(run_dir / final_lookup.DESCRIPTION, FIX)
+        if described and described["model"] != f"step_{self.published_levels}":
+            raise UserError(f"run {run_dir} has the IDs of a new tree ({described['assignment']}, "
+                            f"model {described['model']}), which its steps' codebooks do not know; "
+                            "expected IDs of the steps: run the pipeline with another assignment")
         self.group_size = stats["group_size"]
         self.soft_codes = load(self._assignment(run_dir, self.published_levels), "item"
                                ).soft.shape[2]
