@@ -16,7 +16,7 @@ from tools import extend_run
 
 FAST = [f"--gin={binding}" for binding in (
     "BATCH_SIZE=16", "TRAIN_STEPS=2", "CONTRASTIVE_ONLY_STEPS=1", "GUARD='off'",
-    "CodebookConfig.start_samples=32", "train.tensorboard=False", "QUERIES_PER_ITEM=1")]
+    "train.tensorboard=False", "QUERIES_PER_ITEM=1")]
 
 
 def extend(run_dir, output, *flags):
