@@ -5,12 +5,13 @@ with one row per item or query, so memory does not grow with the catalogue. The 
 ``<output>.partial``, resumes there after a kill, and renames the directory when all is done.
 """
 
+import hashlib
 import json
 import os
 import pathlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,8 @@ SOFT_SOURCES = ("latest", "first")
 
 def assign(encoder: Encoder, *, data_dir: str | os.PathLike, output_dir: str | os.PathLike,
            previous_dir: str | os.PathLike | None = None, model_hash: str = "",
-           group_size: int = 32, seed: int = 0, soft: str = "latest", write_records: bool = True
-           ) -> dict[str, Any]:
+           group_size: int = 32, seed: int = 0, soft: str = "latest", write_records: bool = True,
+           fixed: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
     """Assigns z_t to every item and query of a dataset, with the model of step t.
 
     Args:
@@ -47,11 +48,14 @@ def assign(encoder: Encoder, *, data_dir: str | os.PathLike, output_dir: str | o
       soft: where the distributions of levels before t come from: 'latest', this model, or 'first',
         the model that fixed the level.
       write_records: False after the last step, which has no next one.
+      fixed: 'item' and 'query' codes int [N, C], C <= T, forced in place of those of an assignment
+        before, such as IDs that were published.
 
     Writes ``item_codes.npy`` and ``query_codes.npy`` uint16 [N, t], ``*_soft.npy`` float16 and
     ``*_soft_ids.npy`` uint16 [N, t, m], the dataset ``gsid_step`` and ``stats.json``. Returns the
-    statistics: 'codes' by level, 'ids', 'keep' (share of items whose z_<t are still the model's own
-    choice), 'agreement' (share of those codes that are); the latter two are None at t = 1.
+    statistics: 'codes' by level, 'ids', 'keep' (share of items whose forced codes are the model's
+    own choice), 'agreement' (share of those codes that are); the latter two are None without forced
+    codes.
     """
     begun = time.monotonic()
     data_dir, output_dir = pathlib.Path(data_dir), pathlib.Path(output_dir)
@@ -67,15 +71,21 @@ def assign(encoder: Encoder, *, data_dir: str | os.PathLike, output_dir: str | o
     partial = output_dir.with_name(output_dir.name + ".partial")
     rows = {side: pq.read_metadata(data_dir / table).num_rows
             for side, (table, _) in TABLES.items()}
-    _open_partial(partial, {
-        "model": model_hash, "sizes": [sizes.T, sizes.K, sizes.m], "rows": rows, "soft": soft,
-        "tables": [file_hash(data_dir / table) for table, _ in TABLES.values()]})
+    made_from = {"model": model_hash, "sizes": [sizes.T, sizes.K, sizes.m], "rows": rows,
+                 "soft": soft,
+                 "tables": [file_hash(data_dir / table) for table, _ in TABLES.values()]}
+    if fixed is not None:
+        made_from["fixed"] = {side: hashlib.sha256(np.ascontiguousarray(codes)).hexdigest()
+                              for side, codes in fixed.items()}
+    _open_partial(partial, made_from)
     stored, states = {}, {}
     for side, (table, column) in TABLES.items():
         previous = None
         if previous_dir is not None:
             previous = load(previous_dir, side)
-        _check_previous(previous, previous_dir, rows[side], sizes)
+        if fixed is not None:
+            previous = StoredCodes(fixed[side], None, None)
+        _check_previous(previous, previous_dir, rows[side], sizes, fixed is not None)
         side_pass = _Pass(partial, side, rows[side], encoder, previous, soft)
         side_pass.run(data_dir / table, column)
         stored[side], states[side] = load(partial, side), side_pass.state
@@ -114,8 +124,14 @@ def _open_partial(partial: pathlib.Path, made_from: dict[str, Any]) -> None:
         write_json(known, made_from)
 
 
-def _check_previous(previous: StoredCodes | None, directory: Any, rows: int, sizes: Any) -> None:
+def _check_previous(previous: StoredCodes | None, directory: Any, rows: int, sizes: Any,
+                    fixed: bool) -> None:
     got = (rows, 0) if previous is None else previous.codes.shape
+    if fixed:
+        if got[0] != rows or not 1 <= got[1] <= sizes.T:
+            raise UserError(f"the codes to keep are {list(got)}; expected {rows} rows, one per row "
+                            f"of the dataset, of 1 to {sizes.T} levels: give those of this dataset")
+        return
     if got != (rows, sizes.T - 1):
         raise UserError(f"the assignment before, {directory}, holds codes {list(got)}; expected "
                         f"{[rows, sizes.T - 1]}, one row per row of the dataset and one level less "
@@ -131,7 +147,8 @@ class _Pass:
         self._side, self._rows, self._encoder, self._previous = side, rows, encoder, previous
         self._keep_soft = soft == "first" and previous is not None
         self._state_path = directory / f"{side}_progress.json"
-        self.state = {"rows": 0, "agree": [0] * (sizes.T - 1), "keep": 0}
+        levels = 0 if previous is None else previous.codes.shape[1]
+        self.state = {"rows": 0, "agree": [0] * levels, "keep": 0}
         if self._state_path.exists():
             self.state = json.loads(self._state_path.read_text(encoding="utf-8"))
         self._files = {}
@@ -185,12 +202,12 @@ def _stats(codes: np.ndarray, codebook_size: int, states: dict[str, dict[str, An
     rows, levels = codes.shape
     agree = {side: [count / state["rows"] for count in state["agree"]]
              for side, state in states.items()}
-    keep = {side: state["keep"] / state["rows"] if levels > 1 else None
+    keep = {side: state["keep"] / state["rows"] if state["agree"] else None
             for side, state in states.items()}
     return {
         "level": levels, "codebook_size": codebook_size, "items": rows,
         "codes": code_health(np.asarray(codes)), "ids": id_counts(np.asarray(codes)),
         "keep": keep["item"], "query_keep": keep["query"],
-        "agreement": float(np.mean(agree["item"])) if levels > 1 else None,
+        "agreement": float(np.mean(agree["item"])) if agree["item"] else None,
         "agreement_by_level": {f"l{j + 1}": share for j, share in enumerate(agree["item"])},
     }

@@ -4,6 +4,8 @@
     python -m gsid_jax.code_index build --ids=ids.parquet --codebook_size=128 --output=INDEX
     python -m gsid_jax.code_index show --index=RUN/index
     python -m gsid_jax.code_index verify --index=RUN/index
+    python -m gsid_jax.code_index append --index=RUN/index --ids=new_ids.parquet
+    python -m gsid_jax.code_index remove --index=RUN/index --ids=sold.txt
 
 The index (``index_files``) holds the trie of valid IDs and, sorted by ID, the items: number (row),
 statistics such as conversions, item id and, if given, representation. The items of one ID stand
@@ -258,25 +260,47 @@ def _verify_command(values: Any) -> str:
     return f"{CodeIndex(_index_flag(values), verify=True).summary()}; every checksum agrees"
 
 
+def _append_command(values: Any) -> str:
+    from gsid_jax import index_updates
+    return index_updates.append(_index_flag(values), _ids_flag(values),
+                                statistics=values.statistics, replace=values.replace).summary()
+
+
+def _remove_command(values: Any) -> str:
+    from gsid_jax import index_updates
+    return index_updates.remove(_index_flag(values), _ids_flag(values),
+                                missing_ok=values.missing_ok).summary()
+
+
+def _ids_flag(values: Any) -> str:
+    if not values.ids:
+        raise UserError("--ids is missing; expected --ids=FILE, the items to append or remove")
+    return values.ids
+
+
 def _index_flag(values: Any) -> str:
     if not values.index:
         raise UserError("--index is missing; expected --index=DIRECTORY, such as RUN/index")
     return values.index
 
 
-COMMANDS = {"build": _build_command, "show": _show_command, "verify": _verify_command}
+COMMANDS = {"build": _build_command, "show": _show_command, "verify": _verify_command,
+            "append": _append_command, "remove": _remove_command}
 
 
 def define_flags() -> None:
     """Defines the flags of the command line."""
     flags.DEFINE_string("run_dir", None, "Directory of a pipeline run.")
-    flags.DEFINE_string("ids", None, "IDs Parquet of items, instead of a run.")
+    flags.DEFINE_string("ids", None, "IDs Parquet of items: instead of a run, or to append; or "
+                                     "item ids to remove, Parquet or a text file.")
     flags.DEFINE_integer("codebook_size", None, "K, with --ids.")
     flags.DEFINE_string("output", None, "Directory of the index; default RUN/index.")
     flags.DEFINE_string("index", None, "Directory of an index, to show or verify.")
     flags.DEFINE_string("statistics", None, "Parquet with item_id and numbers of the items.")
     flags.DEFINE_list("columns", [], "Columns of --statistics to keep; default: all numbers.")
     flags.DEFINE_bool("overwrite", False, "Replaces an index that lies there.")
+    flags.DEFINE_bool("replace", False, "append: items in the index already get the new ID.")
+    flags.DEFINE_bool("missing_ok", False, "remove: passes over ids that the index has not.")
 
 
 def main(argv: list[str]) -> None:

@@ -1,8 +1,9 @@
 """The final assignment: semantic IDs and representations of all items and queries (paper 2.1)."""
 
+import hashlib
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,8 +16,12 @@ BATCH_ROWS = 8192
 
 
 def write_ids(encoder: Encoder, *, data_dir: str | os.PathLike, output_dir: str | os.PathLike,
-              model_hash: str = "") -> dict[str, int]:
+              model_hash: str = "", fixed: Mapping[str, np.ndarray] | None = None
+              ) -> dict[str, int]:
     """Writes the final IDs: each item and query decodes greedily by itself, nothing is forced.
+
+    But ``fixed`` may force the first codes of each 'item' or 'query', int [N, C]: IDs that were
+    published.
 
     Writes ``items.parquet``, ``queries.parquet`` (``gsid_jax.id_files``) and ``items.npy``,
     ``queries.npy``, float32 [N, D] representations, into RUN_DIR/ids. Row = item or query index.
@@ -28,11 +33,14 @@ def write_ids(encoder: Encoder, *, data_dir: str | os.PathLike, output_dir: str 
     for kind, name in (("item", "items"), ("query", "queries")):
         table, vectors = data_dir / f"{name}.parquet", output_dir / f"{name}.npy"
         made_from = {"model": model_hash, "kind": kind, "table": file_hash(table)}
+        codes = (fixed or {}).get(kind)
+        if codes is not None:
+            made_from["fixed"] = hashlib.sha256(np.ascontiguousarray(codes)).hexdigest()
         file = IdFile(output_dir / f"{name}.parquet", made_from, pq.read_metadata(table).num_rows)
         if not (file.complete() and vectors.exists()):
             file.open(overwrite=True)
             file.fill(encoder, kind, _table_rows(table, kind), embeddings=True,
-                      label=f"final IDs of {name}")
+                      label=f"final IDs of {name}", codes=codes)
             _write_embeddings(file, vectors, encoder.sizes.D)
             file.join(drop=["embedding"])
         counts[kind] = file.rows

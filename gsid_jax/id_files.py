@@ -134,14 +134,19 @@ class IdFile:
         return True
 
     def fill(self, encoder: Encoder, kind: str, rows: Iterable[InputRow], embeddings: bool = False,
-             shards: int = 1, shard_index: int = 0, label: str = "encoding") -> None:
-        """Encodes ``rows``, ascending by ``row``, into the parts of this shard not yet finished."""
+             shards: int = 1, shard_index: int = 0, label: str = "encoding",
+             codes: np.ndarray | None = None) -> None:
+        """Encodes ``rows``, ascending by ``row``, into the parts of this shard not yet finished.
+
+        ``codes`` int [rows, C] forces the first C codes of every row's ID.
+        """
         encoder.expect(self.rows)
 
         def table(part_rows: list[InputRow], progress: Progress) -> pa.Table:
             encoded = encoder.encode_tokens(
                 [encoder.tokenize(row.text, kind) if isinstance(row.text, str) else row.text
-                 for row in part_rows], progress=progress)
+                 for row in part_rows],
+                None if codes is None else codes[[row.row for row in part_rows]], progress)
             return id_table(kind, part_rows, encoded, embeddings)
 
         self.fill_parts(rows, table, shards, shard_index, label)

@@ -6,6 +6,8 @@ Environment variables rather than jax.config, so that programs started by tests 
 import os
 import tempfile
 
+import pytest
+
 os.environ["JAX_PLATFORMS"] = "cpu"
 DEVICES = "--xla_force_host_platform_device_count=8"
 if DEVICES not in os.environ.get("XLA_FLAGS", ""):
@@ -19,3 +21,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+@pytest.fixture(scope="session")
+def tiny_run_dir(tmp_path_factory):
+    """A run of two untrained steps; treat it as read-only."""
+    from tests.gsid_jax import tiny_run  # JAX must not load before the variables above are set
+    run_dir = tmp_path_factory.mktemp("tiny_run")
+    tiny_run.write(run_dir)
+    return run_dir

@@ -66,11 +66,3 @@ def letters():
 def tiny_data(tmp_path_factory):
     """The dataset of the tiny run, without the run."""
     return tiny_run.write_data(tmp_path_factory.mktemp("tiny_data"))
-
-
-@pytest.fixture(scope="session")
-def tiny_run_dir(tmp_path_factory):
-    """A run of two untrained steps; treat it as read-only."""
-    run_dir = tmp_path_factory.mktemp("tiny_run")
-    tiny_run.write(run_dir)
-    return run_dir

@@ -184,3 +184,26 @@ def test_refusals(step_1, run, letters, tmp_path):
         run(letters.encoder(level=2), previous_dir=tmp_path)
     with pytest.raises(UserError, match="soft is 'newest'; expected one of"):
         run(letters.encoder(level=1), soft="newest")
+
+
+def test_codes_to_keep_stay_with_the_distributions_along_them(run, tiny_data, letters, tmp_path):
+    counts = {side: len(texts(tiny_data, side)) for side in assign.TABLES}
+    random = np.random.default_rng(0)
+    fixed = {side: random.integers(0, 8, (count, 2)) for side, count in counts.items()}
+    encoder = letters.encoder(level=2)
+    stats = run(encoder, fixed=fixed)
+    for side in assign.TABLES:
+        stored = assign.load(tmp_path / "assignment", side)
+        np.testing.assert_array_equal(stored.codes, fixed[side])
+        encoded = encoder.encode(texts(tiny_data, side), side, fixed[side])
+        np.testing.assert_array_equal(stored.soft_ids, encoded["soft_ids"])
+    same = encoder.encode(texts(tiny_data, "item"))["codes"] == fixed["item"]
+    assert stats["keep"] == pytest.approx(same.all(axis=1).mean())
+    assert stats["agreement_by_level"]["l2"] == pytest.approx(same[:, 1].mean())
+    assert stats["records"]["train"] > 0
+
+
+def test_codes_to_keep_of_another_dataset_are_refused(run, letters):
+    fixed = {side: np.zeros((3, 2), int) for side in assign.TABLES}
+    with pytest.raises(UserError, match=r"the codes to keep are \[3, 2\]; expected 150 rows"):
+        run(letters.encoder(level=2), fixed=fixed)

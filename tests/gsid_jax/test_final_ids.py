@@ -40,3 +40,14 @@ def test_finished_files_are_kept_and_those_of_another_model_replaced(tiny_data, 
     assert (tmp_path / "queries.npy").exists()
     write(letters.encoder(level=2), "b")
     assert len(pq.read_table(tmp_path / "items.parquet")["codes"][0]) == 2
+
+
+def test_published_codes_may_be_forced(tiny_data, letters, tmp_path):
+    items = pq.read_metadata(tiny_data / "items.parquet").num_rows
+    codes = np.random.default_rng(0).integers(0, 8, (items, 2))
+    encoder = letters.encoder(level=3)
+    final_ids.write_ids(encoder, data_dir=tiny_data, output_dir=tmp_path, fixed={"item": codes})
+    table = pq.read_table(tmp_path / "items.parquet")
+    texts = pq.read_table(tiny_data / "items.parquet")["text"].to_pylist()
+    assert table["codes"].to_pylist() == encoder.encode(texts, "item", codes)["codes"].tolist()
+    assert [row[:2] for row in table["codes"].to_pylist()] == codes.tolist()

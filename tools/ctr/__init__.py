@@ -1,0 +1,1 @@
+"""A small click model over interest units: events and negatives, features, network, report."""

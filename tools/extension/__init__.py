@@ -1,0 +1,1 @@
+"""New steps for a finished run, its published IDs kept: prefixes, relabelling, stability."""

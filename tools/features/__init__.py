@@ -1,0 +1,1 @@
+"""Semantic IDs as features of click models: prefix vocabulary, interest units, tables."""
