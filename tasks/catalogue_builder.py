@@ -15,7 +15,7 @@ import io
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from gsid_jax import quiet
 from gsid_jax.errors import UserError
 from gsid_jax.progress import Progress
+from tasks import record_files
 
 quiet.tensorflow()
 import tensorflow_datasets as tfds  # pylint: disable=wrong-import-position
@@ -73,6 +74,7 @@ class GsidCatalogue(tfds.core.GeneratorBasedBuilder):
     Args:
       source_dir: where the tables lie; None: ``data_dir``.
       max_queries: queries kept in a training record, heaviest first.
+      made_from: how the tables were made; kept as the metadata of each dataset.
       kwargs: see ``tfds.core.DatasetBuilder``; ``data_dir`` and ``config`` matter here.
     """
 
@@ -83,7 +85,8 @@ class GsidCatalogue(tfds.core.GeneratorBasedBuilder):
                        for name, text in CONFIGS.items()]
 
     def __init__(self, *, source_dir: str | os.PathLike | None = None, max_queries: int = 64,
-                 **kwargs):
+                 made_from: Mapping[str, Any] | None = None, **kwargs):
+        self._made_from = dict(made_from or {})
         super().__init__(**kwargs)
         self._source_dir = pathlib.Path(source_dir or self.data_dir_root)
         self._max_queries = max_queries
@@ -93,9 +96,35 @@ class GsidCatalogue(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self, description=CONFIGS[config],
             features=tfds.features.FeaturesDict(_features(config)),
+            metadata=tfds.core.MetadataDict(self._made_from) if self._made_from else None,
             disable_shuffling=config != "train")
 
-    def _split_generators(self, dl_manager) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+    def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+        """Writes the records. TFDS calls it with ``data_dir`` being a temporary name."""
+        del download_config
+        directory, written = pathlib.Path(self.data_dir), {}
+        for split, (records, count) in self._split_generators(dl_manager).items():
+            shards = record_files.num_shards(count)
+            sort = record_files.ShardSort(directory / f"{split}.sort", shards)
+            place = record_files.KeyHash(split) if not self.info.disable_shuffling else None
+            for key, record in _reported(f"writing {self.builder_config.name}/{split}", records,
+                                         count):
+                key = place(key) if place else key
+                shard = (record_files.hashed_shard(key, shards) if place
+                         else key // record_files.SHARD_RECORDS)
+                sort.add(shard, key, record_files.encode(record))
+            written[split] = []
+            for shard in range(shards):
+                written[split].append(record_files.write_shard(
+                    record_files.shard_path(directory, self.name, split, shard, shards),
+                    (record for _, record in sort.read(shard))))
+                sort.remove(shard)
+            sort.remove()
+        record_files.set_splits(self, written, directory)
+
+    def _split_generators(self, dl_manager
+                          ) -> dict[str, tuple[Iterator[tuple[int, dict[str, Any]]], int]]:
+        """By split: (key, record) pairs and their number. Keys of an ordered split count from 0."""
         del dl_manager  # nothing is downloaded
         config = self.builder_config.name
         if config == "train":
@@ -111,11 +140,10 @@ class GsidCatalogue(tfds.core.GeneratorBasedBuilder):
                               "i2i": (self._i2i, "i2i_test")}[config]
             count = pq.read_metadata(self._source_dir / f"{table}.parquet").num_rows
             splits = {"train": (records(), count)}
-        return {split: _reported(f"writing {config}/{split}", *generator)
-                for split, generator in splits.items()}
+        return splits
 
     def _generate_examples(self):
-        raise AssertionError("every config has its generator in _split_generators")
+        raise AssertionError("records are written by _download_and_prepare")
 
     def _items(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         file = pq.ParquetFile(self._source_dir / "items.parquet")
@@ -143,10 +171,9 @@ class GsidCatalogue(tfds.core.GeneratorBasedBuilder):
                 at += end - start
 
     def _pool(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        count = pq.read_metadata(self._source_dir / "items.parquet").num_rows
         for batch in self._items(["text", "seen"]):
             for row in batch.to_pylist():
-                yield _ordered_key(row["item_index"], count), row
+                yield row["item_index"], row
 
     def _q2i(self) -> Iterator[tuple[int, dict[str, Any]]]:
         texts = pq.read_table(self._source_dir / "queries.parquet", columns=["query"])["query"]
@@ -175,26 +202,23 @@ def _rows(table: pa.Table) -> Iterator[tuple[int, dict[str, Any]]]:
     place = 0
     for batch in table.to_batches(BATCH_ROWS):
         for row in batch.to_pylist():
-            yield _ordered_key(place, len(table)), row
+            yield place, row | {"item_indices": np.array(row["item_indices"], np.int64)}
             place += 1
 
 
-def _ordered_key(place: int, count: int) -> int:
-    """A key that keeps the order: TFDS sorts the records of an ordered dataset by key.
+def build_catalogue(data_dir: pathlib.Path, max_queries: int = 64,
+                    made_from: Mapping[str, Any] | None = None) -> dict[str, int]:
+    """Builds every config whose table is in ``data_dir``; returns records by config/split.
 
-    Beyond 1 GB it does so in buckets by the high bits of 128; spread keys fill them evenly.
+    ``made_from`` is kept with each dataset and shown by ``builder.info.metadata``.
     """
-    return (place << 128) // count
-
-
-def build_catalogue(data_dir: pathlib.Path, max_queries: int = 64) -> dict[str, int]:
-    """Builds every config whose table is in ``data_dir``; returns records by config/split."""
     counts = {}
     tfds.disable_progress_bar()
     for config in CONFIGS:
         if config in ("q2i", "i2i") and not (data_dir / f"{config}_test.parquet").exists():
             continue
-        builder = GsidCatalogue(config=config, data_dir=data_dir, max_queries=max_queries)
+        builder = GsidCatalogue(config=config, data_dir=data_dir, max_queries=max_queries,
+                                made_from=made_from)
         with tempfile.TemporaryDirectory() as downloads, \
                 contextlib.redirect_stdout(io.StringIO()):  # TFDS announces itself there
             builder.download_and_prepare(download_dir=downloads)
