@@ -46,7 +46,8 @@ def _feature(value: Any) -> Any:
         texts = [each.encode() if isinstance(each, str) else bytes(each) for each in value]
         return Feature(bytes_list=tf.train.BytesList(value=texts))
     else:
-        kind, value = "f" if isinstance(value, (float, np.floating)) else "i", [value]
+        is_float = isinstance(value, (float, np.floating))
+        kind, value = ("f", [value]) if is_float else ("i", [int(value)])
     if kind == "f":
         return Feature(float_list=tf.train.FloatList(value=value))
     return Feature(int64_list=tf.train.Int64List(value=value))

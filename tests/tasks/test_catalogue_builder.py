@@ -102,8 +102,8 @@ def test_records_and_their_order_are_those_that_tfds_writes(built, tmp_path):
     serializer = example_serializer.ExampleSerializer(builder.info.features.get_serialized_info())
     hasher, expected = hashing.Hasher("train"), []
     for key, record in records:
-        example = serializer.get_tf_example(builder.info.features.encode_example(record))
-        expected.append((hasher.hash_key(key), example))
+        example = serializer.serialize_example(builder.info.features.encode_example(record))
+        expected.append((hasher.hash_key(key), tf.train.Example.FromString(example)))
     path, = catalogue_builder.dataset_dir(directory, "train").glob("*-train.tfrecord*")
     found = [tf.train.Example.FromString(record.numpy())
              for record in tf.data.TFRecordDataset(str(path))]
