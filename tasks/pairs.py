@@ -30,11 +30,11 @@ def sum_events(events: Events, weights: Sequence[float], num_queries: int) -> Pa
     """Sums the events of each pair; its weight is counts times the weights of their actions."""
     width = max(num_queries, 1)
     joint, inverse = np.unique(events.item * width + events.query, return_inverse=True)
-    weight = np.bincount(inverse, events.counts @ np.array(weights), len(joint))
-    conversions = np.zeros(len(joint), np.int64)
-    np.add.at(conversions, inverse, events.counts[:, 1:].sum(axis=1))
+    counts = np.zeros((len(joint), 3), np.int64)
+    np.add.at(counts, inverse, events.counts)
+    weight = sum(counts[:, action] * weights[action] for action in range(3))
     item, query = np.divmod(joint, width)
-    return ordered(Pairs(query, item, weight, conversions))
+    return ordered(Pairs(query, item, weight.astype(np.float64), counts[:, 1:].sum(axis=1)))
 
 
 def ordered(pairs: Pairs) -> Pairs:

@@ -260,10 +260,14 @@ def parse_query(record: Mapping[str, Any]) -> str:
 def _index(item_id: str, field: str, known: Mapping[str, int]) -> int:
     index = known.get(item_id)
     if index is None:
-        raise BadRecord("unknown item", f"{item_id!r} in {field!r}",
-                        "an item_id of the items file",
-                        "Add the item to the items file or remove the record.")
+        raise unknown_item(item_id, field)
     return index
+
+
+def unknown_item(item_id: str, field: str) -> BadRecord:
+    """What is wrong with a record that names an item we do not have."""
+    return BadRecord("unknown item", f"{item_id!r} in {field!r}", "an item_id of the items file",
+                     "Add the item to the items file or remove the record.")
 
 
 def _indices(record: Mapping[str, Any], field: str, known: Mapping[str, int]) -> list[int]:

@@ -8,7 +8,7 @@ import array
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -48,13 +48,32 @@ def write_sidecars(sources: Mapping[str, File], directory: pathlib.Path, setting
     Raises UserError for bad records, empty files, and data too small to hold anything out.
     """
     known = _write_item_texts(sources["items"], directory, settings, rejects)
+
+    def events(known: Mapping[str, int], queries: dict[str, int]) -> tuple[Events, dict[str, int]]:
+        return event_files.read_events(sources["interactions"], known, queries, settings.weights,
+                                       rejects, settings.lower), {}
+
+    return write_tables(sources, directory, settings, rejects, known, events)
+
+
+def write_tables(sources: Mapping[str, File], directory: pathlib.Path, settings: Settings,
+                 rejects: Rejects, known: dict[str, int],
+                 read_events: Callable[[Mapping[str, int], dict[str, int]],
+                                       tuple[Events, dict[str, int]]]) -> dict[str, int]:
+    """Writes the tables once ``item_texts.parquet`` is there. Returns counts.
+
+    Args:
+      sources, directory, settings, rejects: see ``write_sidecars``.
+      known: item_index by item_id, in order.
+      read_events: gives the interactions, and what was left out of them, and numbers the queries.
+    """
     item_ids, merged = list(known), {}
     if settings.deduplicate != "none":
         item_ids, merged = _merge_duplicates(directory, known, settings)
     queries: dict[str, int] = {}
-    events = event_files.read_events(sources["interactions"], known, queries, settings.weights,
-                                     rejects, settings.lower)
+    events, guarded = read_events(known, queries)
     parted, dropped, kept = _part(events, sources, known, item_ids, queries, settings, rejects)
+    dropped |= guarded
     if "item_pairs" in sources:
         parted.training, dropped["item_pairs"] = similar_items.add_titles(
             parted, sources, directory, known, queries, settings, rejects)

@@ -98,10 +98,9 @@ def test_records_and_their_order_are_those_that_tfds_writes(built, tmp_path):
     directory, _ = built
     builder = catalogue_builder.GsidCatalogue(config="train", data_dir=tmp_path,
                                               source_dir=directory)
-    records, _ = builder._split_generators(None)["train"]
     serializer = example_serializer.ExampleSerializer(builder.info.features.get_serialized_info())
     hasher, expected = hashing.Hasher("train"), []
-    for key, record in records:
+    for key, record in builder.records("train"):
         example = serializer.serialize_example(builder.info.features.encode_example(record))
         expected.append((hasher.hash_key(key), tf.train.Example.FromString(example)))
     path, = catalogue_builder.dataset_dir(directory, "train").glob("*-train.tfrecord*")
