@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ OWN = re.compile(r"(pipeline\.)?(Pipeline|Data|Vocabulary)\.")  # parameters of 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Where the catalogue comes from: files of the user's, or the simulator."""
+    """Where the catalogue comes from: the user's files, patterns or directories; or the simulator."""
 
     items: str = ""  # docs/data_format.md; empty: simulate
     interactions: str = ""
@@ -42,11 +42,31 @@ class Data:
     simulate_items: int = 10_000
     language: str = "en"  # of the simulator; for 'zh' pre-training masks characters, not words
     skip_invalid: bool = False  # count bad records and go on
+    item_pairs: str = ""  # similar items, whose titles become queries
+    columns: Any = None  # YAML file or dictionary: what the files call our fields
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # more of the build's
 
     def files(self) -> dict[str, str]:
         named = {name: getattr(self, name) for name in
-                 ("items", "interactions", "sequences", "q2i_test", "i2i_test", "truth")}
+                 ("items", "interactions", "sequences", "q2i_test", "i2i_test", "truth",
+                  "item_pairs")}
         return {name: path for name, path in named.items() if path}
+
+    def identity(self) -> dict[str, str]:
+        """What tells this data from other data, as text by name; files by their contents."""
+        from tasks import column_map, raw_paths
+        found = {f.name: repr(getattr(self, f.name)) for f in dataclasses.fields(self)
+                 if getattr(self, f.name) or f.name not in ("item_pairs", "columns", "settings")}
+        columns = column_map.load(self.columns)
+        if columns:
+            found["columns"] = repr(columns)
+        for name, path in self.files().items():
+            try:
+                source = raw_paths.resolve(path, name)
+            except UserError as e:
+                raise UserError(f"pipeline.Data.{name}: no file {path!r} to read ({e})") from e
+            found[name] = f"sha256 {source.identity()['sha256']}"
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,12 +205,7 @@ class Run:
         """The settings that decide what a stage makes, as text by name."""
         p = self.pipeline
         if kind == "data":
-            settings = {f.name: repr(getattr(p.data, f.name)) for f in dataclasses.fields(p.data)}
-            for name, path in p.data.files().items():
-                if not Path(path).is_file():
-                    raise UserError(f"pipeline.Data.{name}: no file {path!r}; correct the path")
-                settings[name] = f"sha256 {file_hash(path)}"
-            return settings | {"seed": repr(p.seed)}
+            return p.data.identity() | {"seed": repr(p.seed)}
         if kind == "vocab":
             model = f"sha256 {file_hash(p.vocabulary.model)}" if (
                 p.vocabulary.model and Path(p.vocabulary.model).is_file()) else ""
@@ -226,8 +241,9 @@ class Run:
             files = {name: str(raw / f"{name}.jsonl") for name in
                      ("items", "interactions", "sequences", "q2i_test", "i2i_test")}
             files["truth"] = str(raw / "truth" / "items.jsonl")
-        build_dataset.build_dataset(**files, output_dir=self.dir / "data",
-                                    seed=self.pipeline.seed, skip_invalid=data.skip_invalid)
+        build_dataset.build_dataset(**files, output_dir=self.dir / "data", columns=data.columns,
+                                    **{"seed": self.pipeline.seed,
+                                       "skip_invalid": data.skip_invalid} | dict(data.settings))
 
     def _vocab(self) -> None:
         from tools import train_vocab

@@ -77,6 +77,10 @@ def build_dataset(items: str | os.PathLike, interactions: str | os.PathLike,
     names = column_map.load(columns)
     sources = {kind: raw_paths.resolve(path, kind, names.get(kind))
                for kind, path in given.items() if path}
+    known = [field.name for field in dataclasses.fields(Settings)]
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise UserError(f"unknown setting {unknown[0]!r}; expected one of {', '.join(known)}")
     chosen = Settings(**settings)
     output = pathlib.Path(os.path.abspath(output_dir))
     identity = {
