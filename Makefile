@@ -12,7 +12,7 @@ quickstart: $(VENV)/.installed
 	  --gin.RUN_DIR="'$(RUN_DIR)'" --gin.LANGUAGE="'$(LANGUAGE)'" $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q tests $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests $(ARGS)
 
 setup: $(VENV)/.installed
 

@@ -27,13 +27,13 @@ EVAL = [
 ]
 BEAM = ["apache-beam>=2.65,<2.80"]  # data preparation on a cluster
 HF = ["safetensors>=0.4,<0.9"]  # T5 weights in and out, without torch
-DATA = ["polars>=1.20,<2", "duckdb>=1.1,<2"]  # raw logs to datasets on one machine
+DATA = ["polars>=1.30,<3", "duckdb>=1.2,<3"]  # raw logs to datasets on one machine
 EXTRAS = {
     "eval": EVAL,
     "beam": BEAM,
     "hf": HF,
     "data": DATA,
-    "test": ["pytest>=8,<10", *EVAL, *BEAM, *HF, *DATA],
+    "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", *EVAL, *BEAM, *HF, *DATA],
     "cuda": ["jax[cuda13]>=0.10.2,<0.11"],
     "tpu": ["jax[tpu]>=0.10.2,<0.11"],
 }
