@@ -20,6 +20,7 @@ import sys
 import time
 
 from gsid_jax.manifest import write_json
+from tools.bench.page import write_page
 
 FILES = ("items", "interactions", "sequences", "q2i_test", "i2i_test")
 
@@ -115,10 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     command = "python -m tools.bench.data_build --work_dir=DIR " + (
         f"--sizes={args.sizes} --swing_items={args.swing_items}")
     text = page(results, swing, command)
-    if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(text, encoding="utf-8")
-    print(text)
+    write_page(text, args.output)
     return 0
 
 

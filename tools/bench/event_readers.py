@@ -17,6 +17,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from tools.bench.page import write_page
+
 ACTIONS = ("click", "contact", "purchase")
 
 
@@ -100,10 +102,7 @@ def main(argv: list[str] | None = None) -> int:
             f"- | {found.stderr.strip().splitlines()[-1][:60]} | -")
         lines.append(f"| {name} | {shown} |")
     text = "\n".join(lines) + "\n"
-    if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(text, encoding="utf-8")
-    print(text)
+    write_page(text, args.output)
     return 0
 
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import write_json
+from tools.bench.page import write_page
 
 READY_SECONDS = 0.001  # a batch that comes within this was ready
 TOKENS = {"gsid_pretrain": ("encoder_input_tokens", "decoder_target_tokens"),
@@ -156,10 +157,7 @@ def main(argv: list[str] | None = None) -> int:
     text = page(found, args.batch_size, "python -m tools.bench.input_pipeline --run_dir=RUN"
                 + (" --cache_dir=CACHE" if args.cache_dir else "")
                 + f" --batch_size={args.batch_size} --step_ms={args.step_ms}")
-    if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(text, encoding="utf-8")
-    print(text)
+    write_page(text, args.output)
     return 0
 
 

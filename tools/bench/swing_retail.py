@@ -27,6 +27,7 @@ from gsid_jax.errors import UserError
 from tasks import raw_paths, swing, view_files
 from tasks.raw_files import Rejects
 from tools import swing_i2i
+from tools.bench.page import write_page
 from tools.marketplace.writer import JsonLines
 
 TRAIN_SHARE = 0.8  # of the time
@@ -155,10 +156,7 @@ def main(argv: list[str] | None = None) -> int:
         f"Against the definition, computed densely for {SAMPLE} products with all others: the same "
         f"pairs, largest relative difference {found['error']:.1e}.", "",
         f"Test of later pairs: {found['triggers']:,} triggers."]) + "\n"
-    if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(text, encoding="utf-8")
-    print(text)
+    write_page(text, args.output)
     return int(not found["error"] < 1e-6)
 
 
