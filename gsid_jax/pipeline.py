@@ -15,7 +15,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +131,7 @@ class Run:
         """The settings that decide what a stage makes, as text by name."""
         p = self.pipeline
         if kind == "data":
-            settings = {f.name: repr(getattr(p.data, f.name)) for f in dataclasses.fields(p.data)}
-            for name, path in p.data.files().items():
-                if not Path(path).is_file():
-                    raise UserError(f"pipeline.Data.{name}: no file {path!r}; correct the path")
-                settings[name] = f"sha256 {file_hash(path)}"
-            return settings | {"seed": repr(p.seed)}
+            return p.data.identity() | {"seed": repr(p.seed)}
         if kind == "vocab":
             model = f"sha256 {file_hash(p.vocabulary.model)}" if (
                 p.vocabulary.model and Path(p.vocabulary.model).is_file()) else ""
@@ -202,8 +197,9 @@ class Run:
             files = {name: str(raw / f"{name}.jsonl") for name in
                      ("items", "interactions", "sequences", "q2i_test", "i2i_test")}
             files["truth"] = str(raw / "truth" / "items.jsonl")
-        build_dataset.build_dataset(**files, output_dir=self.dir / "data",
-                                    seed=self.pipeline.seed, skip_invalid=data.skip_invalid)
+        build_dataset.build_dataset(**files, output_dir=self.dir / "data", columns=data.columns,
+                                    **{"seed": self.pipeline.seed,
+                                       "skip_invalid": data.skip_invalid} | dict(data.settings))
 
     def _vocab(self) -> None:
         from tools import train_vocab

@@ -1,7 +1,8 @@
 """What a pipeline run is made of: its data, vocabulary, stages and choices, as gin binds them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gsid_jax.errors import UserError
 
@@ -11,7 +12,7 @@ LOOKUPS = ("plain", "marginals")
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Where the catalogue comes from: files of the user's, or the simulator."""
+    """Where the catalogue comes from: the user's files, patterns or directories; or the simulator."""
 
     items: str = ""  # docs/data_format.md; empty: simulate
     interactions: str = ""
@@ -22,11 +23,31 @@ class Data:
     simulate_items: int = 10_000
     language: str = "en"  # of the simulator; for 'zh' pre-training masks characters, not words
     skip_invalid: bool = False  # count bad records and go on
+    item_pairs: str = ""  # similar items, whose titles become queries
+    columns: Any = None  # YAML file or dictionary: what the files call our fields
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # more of the build's
 
     def files(self) -> dict[str, str]:
         named = {name: getattr(self, name) for name in
-                 ("items", "interactions", "sequences", "q2i_test", "i2i_test", "truth")}
+                 ("items", "interactions", "sequences", "q2i_test", "i2i_test", "truth",
+                  "item_pairs")}
         return {name: path for name, path in named.items() if path}
+
+    def identity(self) -> dict[str, str]:
+        """What tells this data from other data, as text by name; files by their contents."""
+        from tasks import column_map, raw_paths
+        found = {f.name: repr(getattr(self, f.name)) for f in dataclasses.fields(self)
+                 if getattr(self, f.name) or f.name not in ("item_pairs", "columns", "settings")}
+        columns = column_map.load(self.columns)
+        if columns:
+            found["columns"] = repr(columns)
+        for name, path in self.files().items():
+            try:
+                source = raw_paths.resolve(path, name)
+            except UserError as e:
+                raise UserError(f"pipeline.Data.{name}: no file {path!r} to read ({e})") from e
+            found[name] = f"sha256 {source.identity()['sha256']}"
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +77,8 @@ class Pipeline:
       bindings, pretrain_bindings, step_bindings: gin bindings of all training stages, of
         pre-training, and of each step; `later_bindings` of the steps after the first,
         `fit_bindings` and `dual_encoder_bindings` of those two.
+      until: the last stage to run, such as 'vocab' or 'assign_1'; '' for all. A stage that T5X
+        trains in between is taken as it is.
     """
 
     run_dir: str
@@ -86,6 +109,7 @@ class Pipeline:
     reuse: Sequence[str] = ()  # other runs whose stages are taken over where they would be the same
     soft_codes: int = 16  # m, codes kept of every stored distribution (M9)
     encode_batch_size: int = 512  # texts per call in assignment and final IDs
+    until: str = ""
 
     def __post_init__(self):
         if self.levels < 1:
@@ -121,7 +145,6 @@ class Pipeline:
         unit = "char" if self.data.language == "zh" else "word"
         return [*self.model_gin, self.pretrain_gin], [
             f"UNIT = {unit!r}", *self.bindings, *self.pretrain_bindings]
-
 
     def fit_stage(self) -> tuple[list[str], list[str]]:
         return [*self.model_gin, self.fit_gin], [

@@ -6,6 +6,7 @@
 | gsid_pretrain | the three mixed 1:1:1; gsid_pretrain_without_NAME: two of them |
 | gsid_query_item | an item with several of its queries, and its prefix from step 2 on |
 | gsid_items, gsid_queries | everything in order, for inference |
+| gsid_tokens | the records of gsid_query_item, tokenised; for caching |
 
 Where the data lies is bound later: see ``tasks.location``.
 """
@@ -16,7 +17,7 @@ quiet.tensorflow()
 with quiet.silenced_stderr():
     import seqio as _seqio  # its imports print, too
 
-from tasks import inference, loading, pretraining, query_item
+from tasks import inference, loading, pretraining, query_item, token_cache
 
-for _room in (pretraining, query_item, inference):
+for _room in (pretraining, query_item, inference, token_cache):
     _room.register()

@@ -25,13 +25,15 @@ class Location:
     vocabulary: str = ""  # a SentencePiece .model file
     extra_ids: int = 16  # ids added behind the model's own: span masks and task tokens
     step_dir: str = ""  # assignment directory of the step before; empty at step 1
+    cached_tokens: bool = False  # gsid_query_item reads what tools.cache_tasks wrote
 
 
 @gin.configurable
 def data_location(data_dir: str = "", vocabulary: str = "", extra_ids: int = 16,
-                  step_dir: str = "") -> Location:
+                  step_dir: str = "", cached_tokens: bool = False) -> Location:
     """Returns the location bound in gin: ``tasks.location.data_location.data_dir = '...'``."""
-    return Location(str(data_dir), str(vocabulary), extra_ids, str(step_dir))
+    return Location(str(data_dir), str(vocabulary), extra_ids, str(step_dir),
+                    cached_tokens)
 
 
 _set: dict[str, Any] = {}
@@ -69,7 +71,8 @@ def _checked(changes: dict[str, Any]) -> dict[str, Any]:
     for name in changes:
         if name not in known:
             raise UserError(f"unknown location field '{name}'; expected one of {', '.join(known)}")
-    return {name: value if name == "extra_ids" else str(value) for name, value in changes.items()}
+    return {name: value if name in ("extra_ids", "cached_tokens") else str(value)
+            for name, value in changes.items()}
 
 
 def required(field: str, what: str) -> str:
@@ -86,10 +89,14 @@ def dataset_dir(dataset: str) -> epath.Path:
     """Returns the directory of a TFDS dataset: 'train', 'pool', 'q2i', 'i2i' or 'step'.
 
     'step' is the dataset that the assignment after the step before wrote, or 'train' while
-    ``step_dir`` is empty. Of several versions the highest is taken. Raises UserError if there is
-    none.
+    ``step_dir`` is empty; 'tokens' the same with its texts tokenised. Of several versions the
+    highest is taken. Raises UserError if there is none.
     """
-    if dataset == "step" and current().step_dir:
+    if dataset == "tokens":
+        field = "step_dir" if current().step_dir else "data_dir"
+        root = epath.Path(required(field, "directory")) / "gsid_tokens"
+        fix = "write it with tools.cache_tasks, or leave cached_tokens out"
+    elif dataset == "step" and current().step_dir:
         field, root = "step_dir", epath.Path(current().step_dir) / "gsid_step"
         fix = "run the assignment of the step before"
     else:

@@ -11,10 +11,11 @@ import gin
 
 from gsid_jax import quiet
 from gsid_jax.errors import UserError
-from tasks import features
+from tasks import features, location
 from tasks.catalogue_task import CatalogueTask
 from tasks.preprocessors import weighted_choice
 from tasks.sources import RecordSource
+from tasks.token_cache import cached_rows, check_tokens
 from tasks.tokens import encode, encode_rows, with_eos
 
 tf = quiet.tensorflow()
@@ -60,6 +61,8 @@ def build_examples(dataset: tf.data.Dataset, sequence_length: Mapping[str, int] 
     """
     sizes = sampling()
     shape = SOURCE.code_shape()
+    if location.current().cached_tokens:
+        check_tokens(SOURCE.builder())
     vocabulary = output_features["inputs"].vocabulary
     lengths = sequence_length or {}
 
@@ -68,12 +71,16 @@ def build_examples(dataset: tf.data.Dataset, sequence_length: Mapping[str, int] 
         drawn = weighted_choice(record["query_weights"], sizes.Q, sizes.alpha, seed)
         texts = _padded(tf.gather(record["queries"], drawn), sizes.Q)
         valid = tf.range(sizes.Q) < tf.size(drawn)
-        tokens = encode(vocabulary, tf.concat([record["text"][None], texts], axis=0))
-        queries = encode_rows(vocabulary, tokens[1:], valid, lengths.get("queries"))
+        if "item_tokens" in record:
+            item, drawn_tokens = record["item_tokens"], cached_rows(record, drawn, sizes.Q)
+        else:
+            tokens = encode(vocabulary, tf.concat([record["text"][None], texts], axis=0))
+            item, drawn_tokens = tokens[0], tokens[1:]
+        queries = encode_rows(vocabulary, drawn_tokens, valid, lengths.get("queries"))
         ids = tf.cast(record["query_ids"], tf.int32)
         example = {
             "inputs_pretokenized": record["text"],
-            "inputs": with_eos(vocabulary, tokens[0], lengths.get("inputs")),
+            "inputs": with_eos(vocabulary, item, lengths.get("inputs")),
             "queries_pretokenized": texts,
             "queries": tf.ensure_shape(queries, [sizes.Q, None]),
             "item_ids": tf.cast(record["item_index"] + 1, tf.int32),

@@ -56,7 +56,8 @@ class RecordSource(_CatalogueSource):
 
     def builder(self) -> tfds.core.DatasetBuilder:
         """Opens the dataset; UserError if it is missing or unreadable."""
-        directory = location.dataset_dir(self.dataset)
+        cached = self.dataset == "step" and location.current().cached_tokens
+        directory = location.dataset_dir("tokens" if cached else self.dataset)
         try:
             return tfds.builder_from_directory(directory)
         except Exception as error:

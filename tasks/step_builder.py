@@ -5,24 +5,28 @@ The assignment pass after step t writes it for step t + 1, in the order in which
 and nothing shuffles them.
 """
 
+import dataclasses
+import itertools
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from gsid_jax import quiet
 from gsid_jax.errors import UserError
+from gsid_jax.manifest import read_json, write_json
+from tasks import record_files
 from tasks.catalogue_builder import record_features
 
 quiet.tensorflow()
 import tensorflow_datasets as tfds  # pylint: disable=wrong-import-position
 
 NAME = "gsid_step"
-WRITE_RECORDS = 512  # records handed to TFDS at a time
 SHARD_RECORDS = 1 << 16
+WRITTEN = "written.json"  # (records, bytes) of the files that are complete, by split
 
 
 def step_features(num_levels: int) -> tfds.features.FeaturesDict:
@@ -58,51 +62,100 @@ class GsidStep(tfds.core.GeneratorBasedBuilder):
         raise ValueError("a step's records come from the assignment pass: use write_step_dataset")
 
 
+@dataclasses.dataclass(frozen=True)
+class Sharded:
+    """The records of a split, shard by shard: a write that was cut off goes on after the last."""
+
+    shards: int
+    read: Callable[[int], Iterable[Mapping[str, Any]]]  # the records of a shard
+    done: Callable[[int], None] = lambda shard: None  # told when a shard is safely written
+
+
 def write_step_dataset(directory: str | os.PathLike,
                        records: Iterable[Mapping[str, Any]]
-                       | Mapping[str, Iterable[Mapping[str, Any]]],
+                       | Mapping[str, Iterable[Mapping[str, Any]] | Sharded],
                        num_levels: int, codebook_size: int,
                        shard_records: int = SHARD_RECORDS) -> dict[str, int]:
     """Writes ``directory/gsid_step``, complete or not at all, replacing what was there.
 
     Args:
       directory: an assignment directory.
-      records: records in order of reading (split 'train'), or iterables of them by split. A record
-        holds the fields of ``catalogue_builder.record_features`` and, for n queries,
-        ``item_codes`` int [t], ``query_codes`` int [n, t] (or flattened), ``item_soft`` [t, K] and
-        ``query_soft`` n times [t, K]: arrays of any float type or bytes of float16.
+      records: records in order of reading (split 'train'), or iterables of them, or ``Sharded``, by
+        split. A record holds the fields of ``catalogue_builder.record_features`` and, for n
+        queries, ``item_codes`` int [t], ``query_codes`` int [n, t] (or flattened), ``item_soft``
+        [t, K] and ``query_soft`` n times [t, K]: arrays of any float type or bytes of float16.
       num_levels: t, codes per record.
       codebook_size: K.
       shard_records: records per file. A multiple of the reading window, so that none is cut.
+
+    If every split is ``Sharded``, files that a write before this one completed are kept: the caller
+    removes ``gsid_step.partial`` where they are not of the same records.
 
     Returns the number of records by split. Raises ValueError for a record of another shape, and if
     a split has no record.
     """
     final = pathlib.Path(directory) / NAME
     partial = pathlib.Path(directory) / f"{NAME}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    builder = GsidStep(num_levels=num_levels, data_dir=partial)
-    os.makedirs(builder.data_dir)
-    writer = tfds.core.SequentialWriter(builder.info, max_examples_per_shard=shard_records)
     splits = records if isinstance(records, Mapping) else {"train": records}
-    writer.initialize_splits(list(splits))
-    counts = {}
+    if not all(isinstance(split, Sharded) for split in splits.values()):
+        shutil.rmtree(partial, ignore_errors=True)
+    builder = GsidStep(num_levels=num_levels, data_dir=partial)
+    folder = pathlib.Path(builder.data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = read_json(folder / WRITTEN, "remove the directory and start again")
     for split, rows in splits.items():
-        counts[split], waiting = 0, []
-        for row in rows:
-            waiting.append(_encode(row, num_levels, codebook_size))
-            counts[split] += 1
-            if len(waiting) == WRITE_RECORDS:
-                writer.add_examples({split: waiting})
-                waiting = []
-        if not counts[split]:
+        done = written.setdefault(split, [])
+        parts = _parts(rows, shard_records, len(done))
+        for shard, part in enumerate(parts, start=len(done)):
+            size = record_files.write_shard(folder / f"{split}-{shard:05d}", (
+                encoded(row, num_levels, codebook_size) for row in part))
+            if size[0]:
+                done.append(size)
+                write_json(folder / WRITTEN, written)
+            if isinstance(rows, Sharded):
+                rows.done(shard)
+        if not done:
             raise ValueError(f"split {split!r} of {final} has no records; expected at least one")
-        writer.add_examples({split: waiting})
-        writer.close_splits([split])
+    finish(builder, folder, written)
+    put_in_place(directory)
+    return {split: sum(count for count, _ in written[split]) for split in splits}
+
+
+def _parts(rows: Iterable[Mapping[str, Any]] | Sharded, shard_records: int, first: int
+           ) -> Iterator[Iterable[Mapping[str, Any]]]:
+    if isinstance(rows, Sharded):
+        yield from (rows.read(shard) for shard in range(first, rows.shards))
+        return
+    stream = iter(rows)
+    for row in stream:
+        yield itertools.chain([row], itertools.islice(stream, shard_records - 1))
+
+
+def finish(builder: GsidStep, folder: pathlib.Path, written: Mapping[str, Any]) -> None:
+    """Gives the files their names and describes the dataset."""
+    for split, shards in written.items():
+        for shard in range(len(shards)):
+            path = folder / f"{split}-{shard:05d}"
+            if path.exists():  # else it was renamed before a kill
+                os.replace(path, record_files.shard_path(folder, NAME, split, shard, len(shards)))
+    builder.info.set_file_format("tfrecord")
+    record_files.set_splits(builder, written, folder)
+    builder.info.write_to_directory(folder)
+    (folder / WRITTEN).unlink(missing_ok=True)
+
+
+def put_in_place(directory: str | os.PathLike) -> None:
+    """Gives a finished dataset its name, in the place of the one before."""
+    final = pathlib.Path(directory) / NAME
+    partial = pathlib.Path(directory) / f"{NAME}.partial"
     shutil.rmtree(final, ignore_errors=True)
     os.replace(partial / NAME, final)
     partial.rmdir()
-    return counts
+
+
+def encoded(record: Mapping[str, Any], num_levels: int, codebook_size: int) -> bytes:
+    """A record as the bytes of the dataset; ValueError for one of another shape."""
+    return record_files.encode(_encode(record, num_levels, codebook_size))
 
 
 def _encode(record: Mapping[str, Any], num_levels: int, codebook_size: int) -> dict[str, Any]:
@@ -140,6 +193,12 @@ def _soft_bytes(soft: bytes | np.ndarray, shape: tuple[int, int], item_id: str) 
         raise ValueError(f"record of item {item_id!r}: soft distribution has {len(soft)} bytes, "
                          f"expected {2 * shape[0] * shape[1]}, float16 {list(shape)}")
     return soft
+
+
+def counts(directory: str | os.PathLike) -> dict[str, int]:
+    """Records by split of the dataset in an assignment directory."""
+    info = load_step_dataset(directory).info
+    return {split: found.num_examples for split, found in info.splits.items()}
 
 
 def step_dataset_dir(directory: str | os.PathLike) -> pathlib.Path:

@@ -105,7 +105,7 @@ def test_a_bad_last_line_counts(tmp_path):
 @pytest.mark.parametrize("name, content, message", [
     ("x.jsonl", "", "is empty: got 0 good records"),
     ("x.txt", "", "is empty: got 0 good lines"),
-    ("x.csv", "a", "has an unknown type: got suffix '.csv'"),
+    ("x.xls", "a", "has an unknown type: got suffix '.xls'"),
     ("none.jsonl", None, "none.jsonl does not exist"),
     ("none.txt", None, "none.txt does not exist"),
 ])

@@ -49,26 +49,3 @@ def test_seed_decides_the_order(codes):
 def test_fewer_records_than_a_window():
     order = step_order.window_order(np.array([[2], [1], [1]], np.uint16), group_size=32, seed=0)
     assert order[-1] == 0 and sorted(order) == [0, 1, 2]
-
-
-@pytest.mark.parametrize("bucket_records", [1, 7, 1000])
-def test_reorder_moves_records_through_buckets(tmp_path, bucket_records):
-    ranks = np.random.default_rng(3).permutation(100)
-    pairs = ((int(rank), {"text": f"record {rank}"}) for rank in ranks)
-    moved = list(step_order.reorder(pairs, 100, tmp_path / "buckets", bucket_records))
-    assert [record["text"] for record in moved] == [f"record {rank}" for rank in range(100)]
-    assert not list((tmp_path / "buckets").iterdir())
-
-
-@pytest.mark.parametrize("ranks", [[0, 1, 1], [0, 2, 3], [0, 1]])
-def test_reorder_refuses_missing_and_repeated_ranks(tmp_path, ranks):
-    with pytest.raises(ValueError, match="rank|records"):
-        list(step_order.reorder([(rank, None) for rank in ranks], 4, tmp_path))
-
-
-def test_reorder_limits_open_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(step_order, "MAX_BUCKETS", 4)
-    stream = step_order.reorder(((rank, rank) for rank in range(100)), 100, tmp_path, 1)
-    assert next(stream) == 0
-    assert len(list(tmp_path.iterdir())) == 4
-    assert list(stream) == list(range(1, 100))

@@ -5,7 +5,9 @@ import pathlib
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import example_serializer, hashing
 
 from gsid_jax.errors import UserError
 from tasks import catalogue_builder, sidecars
@@ -92,9 +94,19 @@ def test_nothing_is_printed_to_stdout(tmp_path, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_ordered_keys_use_all_bits_and_keep_the_order():
-    keys = [catalogue_builder._ordered_key(place, 1000) for place in range(1000)]
-    assert keys == sorted(set(keys)) and keys[-1] >> 118 == 1022 and keys[-1] < 1 << 128
+def test_records_and_their_order_are_those_that_tfds_writes(built, tmp_path):
+    directory, _ = built
+    builder = catalogue_builder.GsidCatalogue(config="train", data_dir=tmp_path,
+                                              source_dir=directory)
+    serializer = example_serializer.ExampleSerializer(builder.info.features.get_serialized_info())
+    hasher, expected = hashing.Hasher("train"), []
+    for key, record in builder.records("train"):
+        example = serializer.serialize_example(builder.info.features.encode_example(record))
+        expected.append((hasher.hash_key(key), tf.train.Example.FromString(example)))
+    path, = catalogue_builder.dataset_dir(directory, "train").glob("*-train.tfrecord*")
+    found = [tf.train.Example.FromString(record.numpy())
+             for record in tf.data.TFRecordDataset(str(path))]
+    assert found == [example for _, example in sorted(expected, key=lambda pair: pair[0])]
 
 
 def test_a_missing_dataset_is_named(tmp_path):

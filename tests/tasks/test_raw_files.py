@@ -131,9 +131,9 @@ def test_paths_are_checked(tmp_path):
         raw_files.check_path(tmp_path / "none.jsonl", "items")
     with pytest.raises(UserError, match="is a directory"):
         raw_files.check_path(tmp_path, "items")
-    (tmp_path / "items.csv").write_text("a")
-    with pytest.raises(UserError, match="unknown type: got suffix '.csv', expected one of .jsonl"):
-        raw_files.check_path(tmp_path / "items.csv", "items")
+    (tmp_path / "items.xlsx").write_text("a")
+    with pytest.raises(UserError, match="unknown type: got suffix '.xlsx', expected one of .jsonl"):
+        raw_files.check_path(tmp_path / "items.xlsx", "items")
 
 
 def test_gzip_parquet_and_plain_lines_give_the_same_items(tmp_path):
