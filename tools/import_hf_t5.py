@@ -21,16 +21,31 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from gsid_jax import quiet
+from gsid_jax import model_text, quiet
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import file_hash, write_json
 from gsid_jax.network import T5Config
 from tools.hf_t5 import config as hf_config
-from tools.hf_t5 import gsid_file, model_gin, parameters, weights
+from tools.hf_t5 import gsid_file, parameters, weights
 
 VOCABULARIES = ("spiece.model", "sentencepiece.model")
 T5_EXTRA_IDS = 100
 VOCABULARY_FILE = "sentencepiece.model"
+PIPELINE = """# The whole chain, starting from the weights in this directory.
+#
+#   python -m gsid_jax.pipeline --gin_file=THIS --gin.RUN_DIR="'runs/mine'" \\
+#     --gin.ITEMS="'items.jsonl'" --gin.INTERACTIONS="'interactions.jsonl'"
+
+include 'gin_configs/runs/pipeline.gin'
+
+NUM_LEVELS = {num_levels}
+VOCABULARY_MODEL = '{output}/sentencepiece.model'
+
+pipeline.Pipeline:
+  model_gin = ['{output}/model.gin']
+  extra_ids = {extra_ids}
+  pretrain_bindings = ['TRAIN_STEPS = 20000', 'INITIAL_CHECKPOINT_PATH = "{output}"']
+"""
 
 
 def import_hf_t5(source: str | os.PathLike, output: str | os.PathLike, num_levels: int = 4,
@@ -69,10 +84,13 @@ def import_hf_t5(source: str | os.PathLike, output: str | os.PathLike, num_level
         shutil.copyfile(spiece, partial / VOCABULARY_FILE)
         info = {"vocabulary_sha256": file_hash(spiece), "extra_ids": extra_ids}
         (partial / "pipeline.gin").write_text(
-            model_gin.pipeline(str(output), num_levels, extra_ids), encoding="utf-8")
-    (partial / "model.gin").write_text(model_gin.model(network, extra_ids, source.name),
-                                       encoding="utf-8")
-    _write_checkpoint(partial, output, network, imported.params, extras, info)
+            PIPELINE.format(output=output, num_levels=num_levels, extra_ids=extra_ids),
+            encoding="utf-8")
+    (partial / "model.gin").write_text(model_text.network(
+        network, extra_ids, f"The sizes of {source.name}, written by tools.import_hf_t5."),
+        encoding="utf-8")
+    _write_checkpoint(partial, network, imported.params, extras, extra_ids,
+                      f"{output}/{VOCABULARY_FILE}" if info else "", info)
     os.replace(partial, output)
     return [f"{output}: {imported.taken} tensors of {len(tensors)} taken from {source}",
             *imported.notes, note]
@@ -100,45 +118,33 @@ def _extra_ids(spiece: pathlib.Path | None, rows: int) -> tuple[int, str]:
                        f"our tasks are the ids {first} to {last}")
 
 
-def _write_checkpoint(partial: pathlib.Path, output: pathlib.Path, network: T5Config,
-                      params: Mapping[str, Any], extras: gsid_file.Extras | None,
+def _write_checkpoint(partial: pathlib.Path, network: T5Config, params: Mapping[str, Any],
+                      extras: gsid_file.Extras | None, extra_ids: int, spiece: str,
                       info: Mapping[str, Any]) -> None:
-    """The checkpoint in `partial`, with the configuration of what will lie in `output`."""
-    import gin
+    """checkpoints/0, model.json and config.gin; `spiece` is where the vocabulary will lie."""
     import jax
     import jax.numpy as jnp
-    import numpy as np
 
-    from gsid_jax import checkpoint_files, checkpoints, launch, train, trained_model
+    from gsid_jax import checkpoint_files, checkpoints, train
+    from gsid_jax.gsid_model import GSIDModel
+    from gsid_jax.models import PretrainModel
+    from gsid_jax.network import GSIDNetwork
     from gsid_jax.trainer import TrainState
-    trained = extras is not None and extras.level > 0
-    bindings = [f"{name} = {value!r}" for name, value in {
-        "MODEL_DIR": str(output), "DATA_DIR": "", "TRAIN_STEPS": 1, "WARMUP_STEPS": 0,
-        "VOCABULARY": f"{output}/{VOCABULARY_FILE}" if info else "",
-        "INITIAL_CHECKPOINT_PATH": None, "DROPOUT_RATE": network.dropout_rate}.items()]
-    if trained:
-        bindings.append(f"LEVEL = {extras.level}")
-        bindings += [f"CodebookConfig.{name} = {value!r}" for name, value in
-                     dataclasses.asdict(extras.codebook_config).items()]
-    run = "infer.gin" if trained else "pretrain.gin"
-    launch.parse_gin([str(partial / "model.gin"), f"gin_configs/runs/{run}"],
-                     [*bindings, *trained_model.BINDINGS])
-    model = trained_model.configuration()[0]
-    mutables = {"codebook": extras.codebook} if extras is not None and extras.codebook else {}
+    module, mutables = GSIDNetwork(network), {}
+    model = PretrainModel(module)
+    if extras is not None and extras.level:
+        model = GSIDModel(module, level=extras.level, codebook=extras.codebook_config)
+        mutables = {"codebook": extras.codebook}
     shapes = jax.eval_shape(model.get_initial_variables, jax.random.key(0))
-    wanted = {name: value for name, value in shapes.items()
-              if name == "params" or (name == "codebook" and trained)}
-    if problems := checkpoint_files.differences({"params": params, **mutables}, wanted):
-        raise UserError(f"what was read does not make a model: {checkpoint_files.listed(problems)};"
-                        f" expected what {gsid_file.FILE} and the T5 beside it hold together: "
-                        "export the model again")
-    state = TrainState(
-        step=jnp.int32(0), params=jax.tree.map(np.asarray, params), opt_state=(),
-        flax_mutables=mutables, rng=jax.random.key_data(jax.random.key(0)))
+    checkpoint_files.check_fit(gsid_file.FILE, {"params": params, **mutables}, {
+        name: value for name, value in shapes.items() if not name.endswith("_axes")})
     saver = checkpoints.Checkpoints(str(partial))
-    saver.save(state, {"stage": "import"})
+    saver.save(TrainState(
+        step=jnp.int32(0), params=params, opt_state=(), flax_mutables=mutables,
+        rng=jax.random.key_data(jax.random.key(0))), {"stage": "import"})
     saver.close()
-    (partial / "config.gin").write_text(gin.config_str(), encoding="utf-8")
+    (partial / "config.gin").write_text(
+        model_text.model_and_run(model, {}, extra_ids, spiece), encoding="utf-8")
     write_json(partial / "model.json", train.describe(model, info))
 
 

@@ -98,6 +98,7 @@ def test_again_all_is_skipped_and_another_config_is_refused(finished, environmen
     (["--gin.LANGUAGE='fr'"], "unknown language: got 'fr'"),
 ])
 def test_mistakes_are_named(tmp_path, bindings, text, capsys):
+    launch.define_flags()
     launch.flags.FLAGS.unparse_flags()
     for name in ("gin_file", "gin_bindings"):
         launch.flags.FLAGS[name].unparse()
