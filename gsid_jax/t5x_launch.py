@@ -5,11 +5,12 @@ T5X (docs/t5.md). T5X's own hooks are used throughout: `train_state_initializer_
 `checkpoint_manager_cls` and `write_fn`.
 """
 
+import copy
 import json
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import clu.metrics
 import flax
 import gin
 import jax
@@ -19,9 +20,29 @@ from gsid_jax import checkpoint_files, checkpoints, model_text, trained_model
 from gsid_jax import train as _train
 from gsid_jax.checkpoints import RestoreCheckpointConfig
 from gsid_jax.gsid_model import GSIDModel
+from gsid_jax.metrics import Mean
+from gsid_jax.models import BaseModel
 from tasks.vocabulary import VOCABULARY
 
 PyTree = Any
+
+
+def for_t5x(model: BaseModel) -> BaseModel:
+    """The same model with metrics of CLU's class, which T5X tells from other arrays by that."""
+
+    class Reported(type(model)):
+        """Its losses, with T5X's metrics."""
+
+        def loss_fn(self, *args, **kwargs):
+            loss, aux = super().loss_fn(*args, **kwargs)
+            return loss, jax.tree.map(
+                lambda leaf: clu.metrics.Average(leaf.total, leaf.count)
+                if isinstance(leaf, Mean) else leaf, aux, is_leaf=lambda x: isinstance(x, Mean))
+
+    Reported.__name__ = type(model).__name__
+    model = copy.copy(model)
+    model.__class__ = Reported
+    return model
 
 
 class Initializer(utils.TrainStateInitializer):
@@ -140,5 +161,5 @@ def write_ids(path: str, inferences, task_ds, mode: str, vocabulary=None, **_) -
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-for _part in (Initializer, Reader, IDModel, write_ids):
+for _part in (for_t5x, Initializer, Reader, IDModel, write_ids):
     gin.external_configurable(_part, module="gsid_jax.t5x_launch")
