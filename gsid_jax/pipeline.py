@@ -19,7 +19,7 @@ from typing import Any
 
 import gin
 
-from gsid_jax import launch
+from gsid_jax import launch, t5x_checkpoints
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import Manifest, file_hash
 
@@ -70,6 +70,8 @@ class Pipeline:
       pretrain_gin, step_gin: gin file of pre-training ('' for none) and of step `{t}`.
       bindings, pretrain_bindings, step_bindings: gin bindings of all training stages, of
         pre-training, and of each step; `later_bindings` of the steps after the first.
+      until: the last stage to run, such as 'vocab' or 'assign_1'; '' for all. A stage that T5X
+        trains in between is taken as it is.
     """
 
     run_dir: str
@@ -88,6 +90,7 @@ class Pipeline:
     extra_ids: int = 16  # ids added behind the vocabulary's own
     soft_codes: int = 16  # m, codes kept of every stored distribution (M9)
     encode_batch_size: int = 512  # texts per call in assignment and final IDs
+    until: str = ""
 
     def __post_init__(self):
         if self.levels < 1:
@@ -140,6 +143,11 @@ class Run:
         """Runs what is not done yet and prints the evaluation."""
         begun = time.monotonic()
         names = self.stages()
+        until = self.pipeline.until or names[-1]
+        if until not in names:
+            raise UserError(f"pipeline.Pipeline.until: got {until!r}, expected one of "
+                            f"{', '.join(names)}")
+        names = names[:names.index(until) + 1]
         for number, name in enumerate(names, 1):
             kind, _, level = name.partition("_")
             t = int(level) if level else 0
@@ -153,7 +161,8 @@ class Run:
                 getattr(self, f"_{kind}")(*([t] if t else []))
             self.say(f"[{number}/{len(names)}] {name}: {time.monotonic() - stage_begun:.0f} s "
                      f"({time.monotonic() - begun:.0f} s in all)")
-        self._finish()
+        if names[-1] == "evaluate":
+            self._finish()
 
     def _names(self) -> set[str]:
         """Names that any training stage uses."""
@@ -239,12 +248,15 @@ class Run:
                                     seed=self.pipeline.seed)
 
     def _pretrain(self) -> None:
-        self._train(self.pipeline.pretrain_stage())
+        self._train("pretrain", self.pipeline.pretrain_stage())
 
     def _step(self, t: int) -> None:
-        self._train(self.pipeline.step_stage(t))
+        self._train(f"step_{t}", self.pipeline.step_stage(t))
 
-    def _train(self, parts: tuple[list[str], list[str]]) -> None:
+    def _train(self, name: str, parts: tuple[list[str], list[str]]) -> None:
+        if trained := t5x_checkpoints.steps(str(self.dir / name)):
+            self.say(f"{name} was trained by T5X, to step {max(trained):,}: taken as it is")
+            return
         from gsid_jax import gin_setup
         from gsid_jax.trained_model import vocabulary_info
         from tasks.vocabulary import VOCABULARY

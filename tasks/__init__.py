@@ -6,6 +6,7 @@
 | gsid_pretrain | the three mixed 1:1:1 |
 | gsid_query_item | an item with several of its queries, and its prefix from step 2 on |
 | gsid_items, gsid_queries | everything in order, for inference |
+| gsid_code_accuracy | queries and their items in turns, for T5X's evaluator |
 
 Where the data lies is bound later: see ``tasks.location``.
 """

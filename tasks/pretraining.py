@@ -1,7 +1,7 @@
 """The three pre-training tasks and their 1:1:1 mixture (paper 2.2.1, appendix B)."""
 
 from gsid_jax import quiet
-from tasks import features, preprocessors
+from tasks import features, metrics, preprocessors
 from tasks.catalogue_task import CatalogueTask
 from tasks.sources import RecordSource
 
@@ -23,6 +23,7 @@ def register() -> None:
             source=RecordSource("train"),
             preprocessors=[objective],
             output_features=features.PRETRAINING,
+            metric_fns=[metrics.exact_match],
             task_cls=CatalogueTask,
             length_keys=("inputs", "targets"),
         )
