@@ -16,3 +16,7 @@ _cache = tempfile.TemporaryDirectory(prefix="gsid_jax_tests_")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "t5x: launches T5X; skipped where it is not installed")

@@ -71,7 +71,7 @@ def write(path: pathlib.Path, extras: Extras) -> None:
                 "codebook_size": str(extras.codebook_size), "level": str(extras.level),
                 "codebook": json.dumps(dataclasses.asdict(extras.codebook_config))}
     weights.safetensors_numpy().save_file(
-        {name: np.ascontiguousarray(value) for name, value in tensors.items()}, path, metadata)
+        {name: np.array(value, order="C") for name, value in tensors.items()}, path, metadata)
 
 
 def _means(level: Mapping[str, np.ndarray]) -> np.ndarray:
