@@ -22,8 +22,8 @@ def write_orbax(model_dir, step, params=PARAMS, mutables=CODEBOOK):
     path.parent.mkdir(parents=True)
     state = {"target": params, "state": {"step": np.int32(step), "param_states": {
         "x": np.zeros(3, np.float32)}}} | ({"flax_mutables": mutables} if mutables else {})
-    ocp.PyTreeCheckpointHandler().save(ocp.path.step.epath.Path(path), args=ocp.args.PyTreeSave(
-        state))
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as saver:
+        saver.save(path, args=ocp.args.PyTreeSave(state))
     return path.parent
 
 
@@ -80,8 +80,7 @@ def test_ours_under_t5x_stay_as_they_are(tmp_path):
 def test_a_damaged_one_is_passed_over(tmp_path, capsys):
     write_orbax(tmp_path, 1)
     newest = write_orbax(tmp_path, 2)
-    for name in ("_METADATA", "manifest.ocdbt"):
-        os.remove(newest / "state" / name)
+    os.remove(newest / "state" / "manifest.ocdbt")
     assert checkpoint_files.load_variables(str(tmp_path))["params"]
     assert "checkpoint_2" in capsys.readouterr().err
     assert t5x_checkpoints.steps(str(tmp_path / "nowhere")) == {}
