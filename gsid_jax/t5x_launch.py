@@ -6,6 +6,7 @@ T5X (docs/t5.md). T5X's own hooks are used throughout: `train_state_initializer_
 """
 
 import copy
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -136,10 +137,15 @@ class Reader:
                                 self._shardings.flax_mutables))
 
 
+@dataclasses.dataclass
 class IDModel(GSIDModel):
     """A GSIDModel as t5x.infer and t5x.eval use it: texts in, codes out."""
 
-    _converter = "InferenceFeatureConverter"
+    with_targets: bool = False  # the task has targets, as t5x.eval wants
+
+    @property
+    def _converter(self) -> str:
+        return "EvaluationFeatureConverter" if self.with_targets else "InferenceFeatureConverter"
 
 
 def write_ids(path: str, inferences, task_ds, mode: str, vocabulary=None, **_) -> None:

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gsid_jax import quiet
 from gsid_jax.codebook import CodebookConfig
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import write_json
+from tools.hf_t5 import command
 from tools.hf_t5 import config as hf_config
 from tools.hf_t5 import gsid_file, parameters, weights
 
@@ -85,15 +85,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="gin file the model was trained with; may be repeated")
     parser.add_argument("--gin_binding", dest="bindings", action="append", default=[],
                         help="NAME = value; may be repeated")
-    args = parser.parse_args(argv)
-    quiet.tensorflow()
-    try:
-        lines = export_hf_t5(**vars(args))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print("\n".join(lines))
-    return 0
+    return command.run(parser, export_hf_t5, argv)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from gsid_jax import model_text, quiet
+from gsid_jax import model_text
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import file_hash, write_json
 from gsid_jax.network import T5Config
+from tools.hf_t5 import command
 from tools.hf_t5 import config as hf_config
 from tools.hf_t5 import gsid_file, parameters, weights
 
@@ -156,15 +157,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--num_levels", type=int, default=4, help="T, codes of an ID")
     parser.add_argument("--codebook_size", type=int, default=128, help="K, codes of a level")
     parser.add_argument("--vocabulary", help="SentencePiece model, if the folder has none")
-    args = parser.parse_args(argv)
-    quiet.tensorflow()
-    try:
-        lines = import_hf_t5(**vars(args))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print("\n".join(lines))
-    return 0
+    return command.run(parser, import_hf_t5, argv)
 
 
 if __name__ == "__main__":
