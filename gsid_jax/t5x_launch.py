@@ -148,6 +148,11 @@ class IDModel(GSIDModel):
         return "EvaluationFeatureConverter" if self.with_targets else "InferenceFeatureConverter"
 
 
+def newest(path: str) -> str:
+    """The newest checkpoint of a MODEL_DIR, or the checkpoint itself: T5X wants its step's path."""
+    return checkpoint_files.find(path)[0]
+
+
 def write_ids(path: str, inferences, task_ds, mode: str, vocabulary=None, **_) -> None:
     """T5X's `write_fn` for IDs: a JSON line for each row, with id, codes and path.
 
@@ -167,5 +172,5 @@ def write_ids(path: str, inferences, task_ds, mode: str, vocabulary=None, **_) -
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-for _part in (for_t5x, Initializer, Reader, IDModel, write_ids):
+for _part in (for_t5x, Initializer, Reader, IDModel, newest, write_ids):
     gin.external_configurable(_part, module="gsid_jax.t5x_launch")

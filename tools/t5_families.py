@@ -69,18 +69,20 @@ def vocabulary(lines: list[str], size: int, own_extra_ids: bool) -> bytes:
 
 
 def saved(folder: pathlib.Path, kind: str, options: dict[str, Any]) -> Any:
-    """A model with random weights, in which nothing is idle, saved by transformers."""
+    """A model with random weights saved by transformers."""
     import torch
     import transformers
+    torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**SIZES, **options)
     model = getattr(transformers, f"{kind}ForConditionalGeneration")(config).eval()
     if options.get("tie_word_embeddings") is False:
         model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.lm_head.weight))
-    torch.manual_seed(0)
-    with torch.no_grad():
+    with torch.no_grad():  # T5's own initialisation, and no scale or bias left at its start
         for name, parameter in model.named_parameters():
-            centre = 1.0 if "layer_norm" in name else 0.0
-            parameter.copy_(centre + 0.08 * torch.randn_like(parameter))
+            if "layer_norm" in name or "relative_attention_bias" in name:
+                parameter += 0.3 * torch.randn_like(parameter)
+            elif name == "lm_head.weight" and parameter is not model.shared.weight:
+                parameter.copy_(torch.randn_like(parameter) * SIZES["d_model"] ** -0.5)
     model.save_pretrained(folder)
     return model
 
