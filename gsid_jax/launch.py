@@ -32,7 +32,8 @@ def define_flags() -> None:
     flags.DEFINE_multi_string("gin_bindings", [], "A gin binding; --gin.NAME=value is the same.")
     flags.DEFINE_list("gin_search_paths", ["."], "Directories in which gin files are looked up.")
     flags.DEFINE_bool("multihost", False, "Joins a run on several hosts.")
-    flags.DEFINE_string("coordinator_address", None, "host:port of the first host, with --multihost.")
+    flags.DEFINE_string("coordinator_address", None,
+                        "host:port of the first host, with --multihost.")
     flags.DEFINE_integer("num_processes", None, "Number of hosts, with --multihost.")
     flags.DEFINE_integer("process_id", None, "This host's number from 0, with --multihost.")
 

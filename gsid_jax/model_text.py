@@ -1,4 +1,4 @@
-"""gin text of a model: a file as those in gin_configs/models, and one with the run to read it by."""
+"""gin text of a model: a file as those in gin_configs/models, and all that reads a checkpoint."""
 
 import dataclasses
 from collections.abc import Mapping

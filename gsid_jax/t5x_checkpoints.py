@@ -1,8 +1,8 @@
 """Checkpoints that T5X writes, read without T5X: MODEL_DIR/checkpoint_<step>/.
 
 Two layouts. Today's T5X saves one Orbax item `state` with `target` (the parameters), `state` (step
-and optimizer) and `flax_mutables`. Before, and for all published T5 checkpoints, a file `checkpoint`
-(msgpack) holds the small arrays and names a TensorStore folder for each large one.
+and optimizer) and `flax_mutables`. Before, and for all published T5 checkpoints, a file
+`checkpoint` (msgpack) holds the small arrays and names a TensorStore folder for each large one.
 """
 
 import os
@@ -86,7 +86,8 @@ def _filled(checkpoint: str, node: Any) -> Any:
     import tensorstore
     path = os.path.join(checkpoint, os.path.basename(node["kvstore"]["path"].rstrip("/")))
     spec = {"driver": node["driver"], "kvstore": {"driver": "file", "path": path}}
-    return _filled(checkpoint, tensorstore.open(spec, open=True, read=True).result().read().result())
+    array = tensorstore.open(spec, open=True, read=True).result().read().result()
+    return _filled(checkpoint, array)
 
 
 def _is_float(array: Any) -> bool:
