@@ -1,11 +1,13 @@
 """The files of one checkpoint, read without a manager: shapes, arrays, variables for inference.
 
 A checkpoint is a directory with the items `params`, `opt_state` and `flax_mutables` (arrays, by
-Orbax), `loop` (JSON) and `data` (the position in the training data).
+Orbax), `loop` (JSON) and `data` (the position in the training data). Those that T5X writes are
+found and read as well (`t5x_checkpoints`).
 """
 
 import json
 import os
+import re
 import sys
 from typing import Any
 
@@ -14,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from gsid_jax import t5x_checkpoints
 from gsid_jax.errors import UserError
 from gsid_jax.partitioning import leaf_name
 
@@ -171,8 +174,10 @@ def find(path: str, step: int | None = None) -> list[str]:
     Raises UserError if there is none, or none of `step`.
     """
     path = os.path.abspath(path)
-    if os.path.isdir(os.path.join(path, "params")):
+    if os.path.isdir(os.path.join(path, "params")) or t5x_checkpoints.is_one(path):
         return [path]
+    if theirs := t5x_checkpoints.steps(path):
+        return _of_step(path, theirs, step)
     folder = os.path.join(path, FOLDER)
     if not os.path.isdir(folder):
         folder = path
@@ -185,10 +190,42 @@ def find(path: str, step: int | None = None) -> list[str]:
         raise UserError(
             f"no checkpoint at {path}; expected a MODEL_DIR with {FOLDER}/<step>/, or one such "
             "directory: train first, or correct the path (INITIAL_CHECKPOINT_PATH in training)")
-    if step is not None and step not in steps:
+    return _of_step(path, {n: os.path.join(folder, str(n)) for n in steps}, step)
+
+
+def _of_step(path: str, checkpoints: dict[int, str], step: int | None) -> list[str]:
+    """Those asked for of {step: checkpoint}, newest first."""
+    if step is not None and step not in checkpoints:
         raise UserError(f"no checkpoint of step {step} at {path}; there are those of steps "
-                        f"{sorted(steps)}: name one of them")
-    return [os.path.join(folder, str(n)) for n in (steps if step is None else [step])]
+                        f"{sorted(checkpoints)}: name one of them")
+    return [checkpoints[n] for n in sorted(checkpoints, reverse=True) if step in (None, n)]
+
+
+def model_dir_of(checkpoint: str) -> str:
+    """The MODEL_DIR of one checkpoint that `find` returned."""
+    above = os.path.dirname(checkpoint)
+    return above if t5x_checkpoints.is_one(checkpoint) else os.path.dirname(above)
+
+
+def step_of(path: str, step: int | None = None) -> int:
+    """The training step of the checkpoint that `find` puts first."""
+    return int(re.search(r"(\d*)$", find(path, step)[0])[0] or 0)
+
+
+def check_fit(checkpoint: str, variables: PyTree, wanted: PyTree) -> None:
+    """Raises UserError if what was loaded is not what a model has, naming leaves and shapes."""
+    if problems := differences(variables, wanted):
+        raise UserError(f"checkpoint {checkpoint} does not fit MODEL: {listed(problems)}; expected "
+                        "the same sizes (network.T5Config): give the gin files it was trained with")
+
+
+def _read_variables(checkpoint: str) -> tuple[PyTree, PyTree]:
+    if t5x_checkpoints.is_one(checkpoint):
+        return t5x_checkpoints.read(checkpoint)
+    loop = read_loop(checkpoint)
+    params, mutables = (read_item(checkpoint, item, loop, saved_shapes(checkpoint, item, loop))
+                        for item in ("params", "flax_mutables"))
+    return params, mutables
 
 
 def load_variables(path: str, step: int | None = None) -> dict[str, PyTree]:
@@ -200,10 +237,7 @@ def load_variables(path: str, step: int | None = None) -> dict[str, PyTree]:
     failures = []
     for checkpoint in find(path, step):
         try:
-            loop = read_loop(checkpoint)
-            params, mutables = (
-                read_item(checkpoint, item, loop, saved_shapes(checkpoint, item, loop))
-                for item in ("params", "flax_mutables"))
+            params, mutables = _read_variables(checkpoint)
         except Exception as error:  # whatever a damaged file makes Orbax raise
             failures.append(f"{checkpoint} ({first_line(error)})")
             continue

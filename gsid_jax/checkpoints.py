@@ -243,24 +243,32 @@ def initialise(state: TrainState, shardings: TrainState, config: RestoreCheckpoi
     Raises UserError that names the first leaves that are missing or of another shape, and both
     shapes.
     """
+    params, mutables, said = taken(state.params, state.flax_mutables, config, fresh_mutables)
+    return state.replace(
+        params=jax.device_put(params, shardings.params),
+        flax_mutables=jax.device_put(mutables, shardings.flax_mutables)), said
+
+
+def taken(params: PyTree, flax_mutables: PyTree, config: RestoreCheckpointConfig,
+          fresh_mutables: bool) -> tuple[PyTree, PyTree, str]:
+    """The values that `initialise` puts into these: params, codebooks and what to say of them."""
     mutables = load_variables(config.path)
-    params, kept_params = _taken({"params": mutables.pop("params")}, {"params": state.params},
-                                 config)
-    taken = state.replace(params=jax.device_put(params["params"], shardings.params))
+    wrapped, kept_params = _taken({"params": mutables.pop("params")}, {"params": params}, config)
+    params = wrapped["params"]
     said = f"{len(by_name(params)) - kept_params} parameters taken from {config.path}"
     if kept_params:
         said += f", {kept_params} fresh"
-    if not state.flax_mutables:
-        return taken, said
+    if not flax_mutables:
+        return params, flax_mutables, said
     if not mutables:
         if not fresh_mutables:
             raise UserError(
                 f"the checkpoint at {config.path} holds no codebooks, which this step builds on; "
                 "expected the MODEL_DIR of the step before: correct INITIAL_CHECKPOINT_PATH")
-        return taken, f"{said}; codebooks fresh"
-    mutables, kept = _taken(mutables, state.flax_mutables, config)
-    taken = taken.replace(flax_mutables=jax.device_put(mutables, shardings.flax_mutables))
-    return taken, f"{said}; {len(by_name(mutables)) - kept} codebook arrays taken, {kept} fresh"
+        return params, flax_mutables, f"{said}; codebooks fresh"
+    mutables, kept = _taken(mutables, flax_mutables, config)
+    return params, mutables, (f"{said}; {len(by_name(mutables)) - kept} codebook arrays taken, "
+                              f"{kept} fresh")
 
 
 def _taken(saved: PyTree, current: PyTree, config: RestoreCheckpointConfig) -> tuple[PyTree, int]:

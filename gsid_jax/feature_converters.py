@@ -162,6 +162,12 @@ class InferenceFeatureConverter(_Unpacked):
                 **{name: shape[0] for name, shape in self._code_shapes.items()}}
 
 
+class EvaluationFeatureConverter(InferenceFeatureConverter):
+    """As ``InferenceFeatureConverter``, for tasks with 'targets', which the model does not see."""
+
+    TASK_FEATURES = {**InferenceFeatureConverter.TASK_FEATURES, "targets": Spec(dtype=tf.int32)}
+
+
 def _pad_last(tokens: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
     """Pads the last axis with 0 to ``shape[-1]``; the other axes must have their length."""
     missing = shape[-1] - tf.shape(tokens)[-1]

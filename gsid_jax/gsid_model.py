@@ -251,7 +251,9 @@ class GSIDModel(BaseModel):
         name = f"level_{self.level}"
         codebook = dict(mutables["codebook"])
         codebook[name] = changed["codebook"][name]
-        return {**mutables, "codebook": codebook}
+        updated = {**mutables, "codebook": codebook}
+        # In the mapping type that came in: T5X carries frozen dictionaries.
+        return jax.tree.unflatten(jax.tree.structure(mutables), jax.tree.leaves(updated))
 
     def predict_batch_with_aux(self, params, batch, rng=None, flax_mutables=None):
         """Greedy semantic IDs of encoder_input_tokens int32 [B, L]: codes int32 [B, t].

@@ -18,18 +18,24 @@ import gin
 
 from gsid_jax.errors import UserError
 
-flags.DEFINE_multi_string("gin_file", [], "A gin file; may be repeated, later files win.")
-flags.DEFINE_multi_string("gin_bindings", [], "A gin binding; --gin.NAME=value is the same.")
-flags.DEFINE_list("gin_search_paths", ["."], "Directories in which gin files are looked up.")
-flags.DEFINE_bool("multihost", False, "Joins a run on several hosts.")
-flags.DEFINE_string("coordinator_address", None, "host:port of the first host, with --multihost.")
-flags.DEFINE_integer("num_processes", None, "Number of hosts, with --multihost.")
-flags.DEFINE_integer("process_id", None, "This host's number from 0, with --multihost.")
-
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LOCATION = re.compile(r'In (?:file "(?P<file>[^"]*)",|bindings string) line (?P<line>\d+)\n'
                        r"\s*(?P<text>[^\n]*)")
 _CALL = "\n  In call to configurable"
+
+
+def define_flags() -> None:
+    """Defines the flags once, and not before they are needed: T5X's commands have their own."""
+    if "gin_file" in flags.FLAGS:
+        return
+    flags.DEFINE_multi_string("gin_file", [], "A gin file; may be repeated, later files win.")
+    flags.DEFINE_multi_string("gin_bindings", [], "A gin binding; --gin.NAME=value is the same.")
+    flags.DEFINE_list("gin_search_paths", ["."], "Directories in which gin files are looked up.")
+    flags.DEFINE_bool("multihost", False, "Joins a run on several hosts.")
+    flags.DEFINE_string("coordinator_address", None,
+                        "host:port of the first host, with --multihost.")
+    flags.DEFINE_integer("num_processes", None, "Number of hosts, with --multihost.")
+    flags.DEFINE_integer("process_id", None, "This host's number from 0, with --multihost.")
 
 
 def run(main: Callable[[list[str]], None]) -> None:
@@ -43,6 +49,7 @@ def run(main: Callable[[list[str]], None]) -> None:
 def call(main: Callable[[list[str]], None], argv: Sequence[str]) -> int:
     """What `run` does, with the arguments given and the exit status returned."""
     try:
+        define_flags()
         app.define_help_flags()
         main(flags.FLAGS(rewrite_gin_args(argv)))
         return 0

@@ -45,6 +45,7 @@ class T5Config:
     dropout_rate: float = 0.1
     dtype: Any = "float32"  # of activations; parameters, softmax and logits stay float32
     logits_via_embedding: bool = False  # tied head
+    scale_logits: bool | None = None  # by D^-1/2; None: where the head is tied, as T5 does
     relative_buckets: int = 32
     relative_max_distance: int = 128
     num_levels: int = 4  # T
@@ -61,6 +62,11 @@ class T5Config:
         if self.remat_policy not in REMAT_POLICIES:
             raise UserError(f"T5Config.remat_policy: got {self.remat_policy!r}, expected one of "
                             f"{sorted(REMAT_POLICIES)}")
+
+    @property
+    def scaled_logits(self) -> bool:
+        """Whether the decoder's output is multiplied by D^-1/2 before the vocabulary head."""
+        return self.logits_via_embedding if self.scale_logits is None else self.scale_logits
 
 
 class LayerNorm(nn.Module):
@@ -326,8 +332,9 @@ class GSIDNetwork(nn.Module):
         as in `decode_codes`, so that pre-training trains it.
         """
         y = self.token_embedder(input_tokens_BxM[:, 1:])
-        y = self._decode(y, encoded_BxLxD, mask_BxL, deterministic)
+        y = self._decode(y, encoded_BxLxD, mask_BxL, deterministic).astype(jnp.float32)
+        if self.config.scaled_logits:
+            y = y / jnp.sqrt(jnp.float32(self.config.emb_dim))
         if self.config.logits_via_embedding:
-            y = y.astype(jnp.float32) / jnp.sqrt(jnp.float32(self.config.emb_dim))
             return self.token_embedder.attend(y)
-        return self.logits_dense(y.astype(jnp.float32))
+        return self.logits_dense(y)

@@ -21,7 +21,7 @@ from typing import Any
 
 import gin
 
-from gsid_jax import launch, stage_reuse
+from gsid_jax import launch, stage_reuse, t5x_checkpoints
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import Manifest, file_hash
 from gsid_jax.pipeline_settings import Pipeline
@@ -64,6 +64,11 @@ class Run:
         begun = time.monotonic()
         names = self.stages()
         self._check_final(names)
+        until = self.pipeline.until or names[-1]
+        if until not in names:
+            raise UserError(f"pipeline.Pipeline.until: got {until!r}, expected one of "
+                            f"{', '.join(names)}")
+        names = names[:names.index(until) + 1]
         taking = True  # until the first stage that no other run has
         for number, name in enumerate(names, 1):
             kind, t = name, 0
@@ -82,7 +87,8 @@ class Run:
                 getattr(self, f"_{kind}")(*([t] if t else []))
             self.say(f"[{number}/{len(names)}] {name}: {time.monotonic() - stage_begun:.0f} s "
                      f"({time.monotonic() - begun:.0f} s in all)")
-        self._finish()
+        if names[-1] == "evaluate":
+            self._finish()
 
     def _check_final(self, names: Sequence[str]) -> None:
         """Refuses another choice of final IDs before a tree is grown and fitted for nothing."""
@@ -212,18 +218,21 @@ class Run:
 
     def _pretrain(self) -> None:
         self._parse(*self.pipeline.pretrain_stage())
-        self._train()
+        self._train("pretrain")
 
     def _step(self, t: int) -> None:
         self._parse(*self.pipeline.step_stage(t))
-        self._train()
+        self._train(f"step_{t}")
 
     def _dual_encoder(self) -> None:
         self._parse_dual_encoder()
-        self._train()
+        self._train("dual_encoder")
 
-    def _train(self) -> None:
+    def _train(self, name: str) -> None:
         """Trains what the configuration in force says."""
+        if trained := t5x_checkpoints.steps(str(self.dir / name)):
+            self.say(f"{name} was trained by T5X, to step {max(trained):,}: taken as it is")
+            return
         from gsid_jax import gin_setup
         from gsid_jax.trained_model import vocabulary_info
         from tasks.vocabulary import VOCABULARY
@@ -264,7 +273,7 @@ class Run:
 
     def _fit(self) -> None:
         self._parse(*self.pipeline.fit_stage())
-        self._train()
+        self._train("fit")
 
     def _lookup(self) -> None:
         from gsid_jax import final_lookup

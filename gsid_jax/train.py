@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import jax
 
-from gsid_jax.checkpoint_files import warn
+from gsid_jax.checkpoint_files import model_dir_of, warn
 from gsid_jax.checkpoints import CheckpointConfig, Checkpoints, find
 from gsid_jax.errors import UserError
 from gsid_jax.partitioning import DataLayout, Partitioner
@@ -108,9 +108,9 @@ def train(*, model: Any, model_dir: str, train_dataset_cfg: Any, total_steps: in
             check_vocabulary(restore.path, model_info or {})
         resumed_from = loop.start(random_seed, checkpoint_cfg.restore)
         if first_host:
-            _write(model_dir, "model.json", json.dumps(describe(model, model_info), indent=1))
+            write_file(model_dir, "model.json", json.dumps(describe(model, model_info), indent=1))
             if config_text_fn is not None:
-                _write(model_dir, "config.gin", config_text_fn())
+                write_file(model_dir, "config.gin", config_text_fn())
         if loop.step >= total_steps:
             log.say(f"trained to step {loop.step:,} already, {total_steps:,} asked: nothing to do")
         else:
@@ -134,7 +134,7 @@ def check_vocabulary(path: str, model_info: Mapping[str, Any]) -> None:
     Checkpoints without a model.json, such as imported ones, are taken on trust.
     """
     try:
-        with open(os.path.join(os.path.dirname(os.path.dirname(find(path)[0])), "model.json"),
+        with open(os.path.join(model_dir_of(find(path)[0]), "model.json"),
                   encoding="utf-8") as file:
             theirs = json.load(file)
     except FileNotFoundError:
@@ -175,7 +175,7 @@ def describe(model: Any, extra: Mapping[str, Any] | None = None) -> dict[str, An
             "network": network, **(extra or {})}
 
 
-def _write(model_dir: str, name: str, text: str) -> None:
+def write_file(model_dir: str, name: str, text: str) -> None:
     """Writes a small file whole or not at all."""
     os.makedirs(model_dir, exist_ok=True)
     path = os.path.join(model_dir, name)

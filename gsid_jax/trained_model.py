@@ -24,9 +24,10 @@ from gsid_jax.partitioning import Partitioner
 from tasks import location
 from tasks import vocabulary as vocabularies
 
-INFO_FILE = "model.json"  # T5X writes none
+INFO_FILE = "model.json"
 RESTORE = "expected what training wrote: restore the file"
 CONFIG_FILE = "config.gin"
+T5X_CONFIG_FILE = "gsid.gin"  # instead, where T5X trained: its config.gin needs T5X to be read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,16 +117,17 @@ def load(gin_files: Sequence[str | os.PathLike], checkpoint: str | os.PathLike,
     Args:
       gin_files, bindings, search_paths: the configuration the model was trained with; without
         files, the config.gin beside the checkpoint.
-      checkpoint: a MODEL_DIR, or one checkpoint in it.
+      checkpoint: a MODEL_DIR, or one checkpoint in it, of our launcher or of T5X.
       vocabulary, data_dir: override those of the configuration where they exist.
 
     Raises UserError for a missing checkpoint, a configuration that cannot be read, and a model or
     vocabulary that is not the checkpoint's.
     """
     found = checkpoint_files.find(os.fspath(checkpoint))[0]
-    model_dir = pathlib.Path(found).parent.parent
+    model_dir = pathlib.Path(checkpoint_files.model_dir_of(found))
     info = read_json(model_dir / INFO_FILE, RESTORE)
-    gin_files = gin_files or [model_dir / CONFIG_FILE]
+    own = model_dir / T5X_CONFIG_FILE
+    gin_files = gin_files or [own if own.exists() else model_dir / CONFIG_FILE]
     launch.parse_gin([os.fspath(path) for path in gin_files], [*BINDINGS, *bindings], search_paths)
     model, lengths, partitioner = configuration()
     given = {"vocabulary": vocabulary, "data_dir": data_dir}
@@ -167,8 +169,5 @@ def _check(model: Any, vocabulary: Any, info: Mapping[str, Any], checkpoint: str
 
 def _check_shapes(model: Any, variables: Mapping[str, Any], checkpoint: str) -> None:
     shapes = jax.eval_shape(model.get_initial_variables, jax.random.key(0))
-    wanted = {name: value for name, value in shapes.items() if not name.endswith("_axes")}
-    if problems := checkpoint_files.differences(variables, wanted):
-        raise UserError(f"checkpoint {checkpoint} does not fit MODEL: "
-                        f"{checkpoint_files.listed(problems)}; expected the same sizes "
-                        "(network.T5Config): give the gin files it was trained with")
+    checkpoint_files.check_fit(checkpoint, variables, {
+        name: value for name, value in shapes.items() if not name.endswith("_axes")})

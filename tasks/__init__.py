@@ -7,6 +7,7 @@
 | gsid_query_item | an item with several of its queries, and its prefix from step 2 on |
 | gsid_items, gsid_queries | everything in order, for inference |
 | gsid_tokens | the records of gsid_query_item, tokenised; for caching |
+| gsid_code_accuracy | queries and their items in turns, for T5X's evaluator |
 
 Where the data lies is bound later: see ``tasks.location``.
 """

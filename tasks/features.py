@@ -38,3 +38,7 @@ CODES = {
 }
 
 INFERENCE = {"inputs": tokens()}
+
+# Predictions are codes: numbers that no vocabulary decodes.
+CODE_ACCURACY = {**INFERENCE, "targets": seqio.Feature(
+    seqio.PassThroughVocabulary(1 << 30), add_eos=False)}

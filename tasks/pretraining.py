@@ -4,7 +4,7 @@
 """
 
 from gsid_jax import quiet
-from tasks import features, preprocessors
+from tasks import features, metrics, preprocessors
 from tasks.catalogue_task import CatalogueTask
 from tasks.sources import RecordSource
 
@@ -26,6 +26,7 @@ def register() -> None:
             source=RecordSource("train"),
             preprocessors=[objective],
             output_features=features.PRETRAINING,
+            metric_fns=[metrics.exact_match],
             task_cls=CatalogueTask,
             length_keys=("inputs", "targets"),
         )

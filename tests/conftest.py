@@ -30,3 +30,7 @@ def tiny_run_dir(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("tiny_run")
     tiny_run.write(run_dir)
     return run_dir
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "t5x: launches T5X; skipped where it is not installed")

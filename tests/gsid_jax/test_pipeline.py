@@ -134,15 +134,24 @@ def test_a_new_tree_and_the_dual_encoder_on_stages_of_another_run(finished, envi
     (["--gin.ITEMS='nowhere.jsonl'"], "needs both files or neither"),
     (["--gin.ITEMS='no.jsonl'", "--gin.INTERACTIONS='no.jsonl'"], "no file 'no.jsonl'"),
     (["--gin.NUM_LEVELS=0"], "levels: got 0, expected at least 1"),
+    (["--gin.Pipeline.until='step_9'"], "until: got 'step_9', expected one of data, vocab"),
     (["--gin.LANGUAGE='fr'"], "unknown language: got 'fr'"),
 ])
 def test_mistakes_are_named(tmp_path, bindings, text, capsys):
+    launch.define_flags()
     launch.flags.FLAGS.unparse_flags()
     for name in ("gin_file", "gin_bindings"):
         launch.flags.FLAGS[name].unparse()
     argv = ["pipeline", f"--gin_file={GIN}", f"--gin.RUN_DIR={str(tmp_path / 'r')!r}", *bindings]
     assert launch.call(pipeline.main, argv) == 1
     assert re.search(text, capsys.readouterr().err)
+
+
+def test_a_stage_that_t5x_trained_is_taken_as_it_is(tmp_path, capsys):
+    (tmp_path / "pretrain" / "checkpoint_30" / "state").mkdir(parents=True)
+    run = pipeline.Run(pipeline.Pipeline(run_dir=str(tmp_path), levels=1, pretrain_gin="unread"))
+    run._pretrain()
+    assert "pretrain was trained by T5X, to step 30: taken as it is" in capsys.readouterr().out
 
 
 def test_concerns_sorts_bindings():

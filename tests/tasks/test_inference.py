@@ -46,3 +46,16 @@ def test_batches(placed):
 def test_shuffling_is_refused(placed):
     with pytest.raises(UserError, match="table items.parquet is read in order: load its task with"):
         seqio.get_mixture_or_task("gsid_items").get_dataset({"inputs": 16}, shuffle=True)
+
+
+def test_queries_and_items_take_turns_for_code_accuracy(placed):
+    found = rows("gsid_code_accuracy", split="train")
+    texts = [row["text"].decode() for row in found]
+    items = {row["text"].decode() for row in rows("gsid_items")}
+    queries = {row["text"].decode() for row in rows("gsid_queries")}
+    assert len(texts) and set(texts[0::2]) <= queries and set(texts[1::2]) <= items
+    converter = feature_converters.EvaluationFeatureConverter()
+    task = seqio.get_mixture_or_task("gsid_code_accuracy").get_dataset(
+        {"inputs": 16}, split="train", shuffle=False)
+    example = next(iter(converter(task, {"inputs": 16, "targets": 1}).as_numpy_iterator()))
+    assert example.keys() == {"encoder_input_tokens"}  # the model sees no targets
