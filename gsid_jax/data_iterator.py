@@ -72,7 +72,16 @@ class TaskIterator(Iterator[dict[str, np.ndarray]]):
             for name, spec in dataset.element_spec.items()}
 
     def __next__(self) -> dict[str, np.ndarray]:
-        return next(self._batches)
+        try:
+            return next(self._batches)
+        except Exception as error:
+            from gsid_jax import quiet
+            if not isinstance(error, quiet.tensorflow().errors.OpError):
+                raise
+            raise UserError(
+                f"the training data can no longer be read: {str(error).splitlines()[0][:300]}; "
+                "expected the files that were there at the start: restore them, and the same "
+                "command goes on from the last checkpoint") from error
 
     def save(self, directory: str) -> None:
         """Writes the position into `directory`, a name for each host."""
