@@ -84,8 +84,8 @@ def report(plan: Mapping[str, Any]) -> str:
     lines = [f"{plan['topology']}: {plan['chips']} chips{stands_in}, {chip['flops'] / 1e12:.0f} "
              f"TFLOP/s bf16, {chip['memory'] / chip_figures.GIB:.0f} GiB at "
              f"{chip['memory_bytes'] / 1e9:,.0f} GB/s each",
-             f"{plan['model']}{f' level {plan['level']}' if plan['level'] else ''}, global batch "
-             f"{plan['batch_size']:,}"]
+             plan["model"] + (f" level {plan['level']}" if plan["level"] else "")
+             + f", global batch {plan['batch_size']:,}"]
     for p in plan["programs"]:
         if p["mesh"] != plan["best"]:
             continue

@@ -2,13 +2,15 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 
+from gsid_jax import models
 from gsid_jax.errors import UserError
 from gsid_jax.length_groups import LengthGroups, lengths
 from gsid_jax.partitioning import Partitioner
+from gsid_jax.trainer import Trainer
 from tests.gsid_jax import batches, sharded_step
-from tests.gsid_jax.test_sharding import assert_same
 
 
 def uneven_batch():
@@ -24,10 +26,26 @@ def uneven_batch():
     return batch | {"item_tokens": tokens(16, 12), "query_tokens": tokens(32, 9).reshape(16, 2, 9)}
 
 
-def test_groups_give_the_step_of_the_whole_batch():
-    part = Partitioner(devices=jax.devices()[:1])
-    expected = sharded_step.step(part, batch=uneven_batch())
-    assert_same(sharded_step.step(part, batch=uneven_batch(), length_groups=2), expected)
+def test_groups_give_what_the_whole_batch_gives():
+    """Codes and own lengths of every row, through encoder and decoder, back in their order."""
+    model, batch = sharded_step.model(), uneven_batch()
+    params = model.get_initial_variables(jax.random.key(0))["params"]
+    represent = jax.jit(model.represent)
+    whole = represent(params, batch)
+    groups = represent(params, LengthGroups(2, 1).arrange(batch))
+    for name in ("items", "queries"):
+        np.testing.assert_allclose(groups[name], whole[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_in_groups_is_a_step_of_the_batch():
+    states = []
+    for groups in (1, 2):
+        model = models.DualEncoderModel(batches.network(), optax.sgd(1.0))
+        trainer = Trainer(model, Partitioner(devices=jax.devices()[:1]),
+                          sharded_step.shapes(uneven_batch()), length_groups=groups)
+        states.append(trainer.train_step(trainer.new_state(0), uneven_batch())[0].params)
+    for a, b in zip(*(jax.tree.leaves(jax.device_get(state)) for state in states), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_every_row_is_in_one_group_with_all_its_tokens():

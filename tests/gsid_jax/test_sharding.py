@@ -8,6 +8,7 @@ relative 1e-4 an absolute 1e-5 of the largest entry of the array is allowed. IDs
 import functools
 import os
 import pathlib
+import pickle
 import socket
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def assert_same(found, expected):
                                    err_msg=name)
 
 
-@pytest.mark.parametrize("model_axis,fsdp", [(1, False), (2, False), (4, False), (2, True)])
+@pytest.mark.parametrize("model_axis,fsdp", [(1, False), (4, False), (2, True)])
 def test_every_mesh_gives_what_one_device_gives(model_axis, fsdp):
     expected = one_device()
     assert any(np.any(v != 0) for k, v in expected.items() if k.startswith("gradient"))
@@ -49,10 +50,11 @@ def test_two_processes_give_what_one_device_gives(tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
+    (tmp_path / "state.pickle").write_bytes(pickle.dumps(sharded_step.fresh_state()))
     environment = os.environ | {"XLA_FLAGS": ""}  # one device each
     processes = [subprocess.Popen(
         [sys.executable, "-m", "tests.gsid_jax.sharded_step", address, str(n),
-         str(tmp_path / "found.npz")], cwd=ROOT, env=environment, text=True,
+         str(tmp_path / "state.pickle"), str(tmp_path / "found.npz")], cwd=ROOT, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for n in range(2)]
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)

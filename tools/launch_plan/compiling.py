@@ -4,7 +4,6 @@ libtpu compiles for any TPU slice on a machine without one. Nothing is run and n
 the shapes of the batch come from the configuration.
 """
 
-import contextlib
 import dataclasses
 import os
 import re
@@ -18,6 +17,7 @@ import numpy as np
 
 from gsid_jax.errors import UserError
 from gsid_jax.partitioning import Partitioner, bytes_per_device
+from gsid_jax.quiet import silenced_stderr
 from gsid_jax.trainer import Trainer
 from tools.launch_plan import costs
 from tools.launch_plan.chips import GIB, Topology
@@ -94,7 +94,8 @@ def devices(topology: Topology) -> list[Any]:
                         "pip install 'gsid_jax[tpu]' (no TPU is needed)") from None
     name = topology.compiled_name
     try:
-        found = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
+        with silenced_stderr():  # libtpu says that this is no TPU
+            found = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
     except Exception as error:  # libtpu's own errors have no common class
         raise UserError(f"libtpu knows no topology {name}: {str(error).splitlines()[0]}; expected "
                         "a slice that exists, such as v5e:4x4, v5e:16x16 or v4:2x2x4") from error
@@ -168,7 +169,7 @@ def compile_step(config: Configuration, topology: Topology, mesh: Mesh,
              for name, field in (("parameters", "params"), ("optimizer", "opt_state"),
                                  ("codebooks", "flax_mutables"))}
     try:
-        with contextlib.redirect_stderr(None):
+        with silenced_stderr():
             compiled = trainer.lower_train_step(shapes).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):

@@ -1,0 +1,1 @@
+"""Benchmarks, each one command with a table and JSON."""
