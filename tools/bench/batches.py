@@ -50,3 +50,10 @@ def torch_batch(case: Case, batch: dict[str, np.ndarray]) -> dict[str, np.ndarra
         made |= {"item_soft": batch["item_soft"],
                  "query_soft": batch["query_soft"].reshape(flat, case.t - 1, case.K)}
     return made
+
+
+def titles(case: Case, count: int, seed: int = 0) -> list[list[int]]:
+    """Token lists with the lengths of titles: log-normal, the median a quarter of the longest."""
+    rng = np.random.default_rng(seed)
+    used = np.clip(rng.lognormal(np.log(case.L / 4), 0.5, count), 2, case.L).astype(int)
+    return [rng.integers(2, case.network["vocab_size"], n).tolist() for n in used]

@@ -1,6 +1,6 @@
 """The steps of this library at the shapes of a Case."""
 
-import functools
+import types
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 
 from gsid_jax import optimizers
 from gsid_jax.codebook import CodebookConfig
+from gsid_jax.encode import Encoder
 from gsid_jax.gsid_model import GSIDModel
 from gsid_jax.models import PretrainModel
 from gsid_jax.network import GSIDNetwork, T5Config
@@ -57,8 +58,17 @@ def infer_step(case: Case, tokens: np.ndarray):
         return made.predict_batch(params, {"encoder_input_tokens": tokens},
                                   flax_mutables={"codebook": codebook})
 
-    return functools.partial(
-        lambda: np.asarray(predict(variables["params"], variables["codebook"], tokens)))
+    return lambda: np.asarray(predict(variables["params"], variables["codebook"], tokens))
+
+
+def infer_titles(case: Case, lists: list[list[int]]):
+    """A function that encodes all texts as `gsid_jax.infer` does."""
+    made = model(case)
+    variables = jax.jit(made.get_initial_variables)(jax.random.key(0))
+    encoder = Encoder(made, {name: variables[name] for name in ("params", "codebook")},
+                      types.SimpleNamespace(eos_id=1), batch_size=case.B, max_length=case.L,
+                      buckets=(case.L // 4, case.L // 2, 3 * case.L // 4))
+    return lambda: encoder.encode_tokens(lists)["codes"]
 
 
 def matmul_peak(dtype: str = "float32", size: int = 2048):

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from gsid_jax.errors import UserError
@@ -12,9 +12,12 @@ from gsid_jax.errors import UserError
 
 def run(job: Mapping[str, Any]) -> dict[str, Any]:
     """`worker.measure(job)` in a fresh process; UserError with its last words if it fails."""
+    environment = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
+    if job.get("virtual_devices"):
+        environment["XLA_FLAGS"] = (
+            f"--xla_force_host_platform_device_count={job['virtual_devices']}")
     done = subprocess.run([sys.executable, "-m", "tools.bench.worker", json.dumps(job)],
-                          env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},
-                          capture_output=True, text=True, check=False)
+                          env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         words = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"the measurement {dict(job)} failed: {words}; expected JAX, and PyTorch "
@@ -62,7 +65,3 @@ def load() -> str:
 def write(path: str, text: str) -> None:
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
-
-
-def cases(sizes: Sequence[str], **values: Any) -> list[dict[str, Any]]:
-    return [{"size": size, **values} for size in sizes]

@@ -109,22 +109,21 @@ def train_step(case: Case, batch: dict, device: str = "cpu", compiled: bool = Fa
     return step
 
 
-def infer_step(case: Case, tokens, device: str = "cpu", compiled: bool = False):
-    """A function that gives the IDs of one batch greedily, the encoder running once.
+def _predictor(case: Case, device: str, compiled: bool):
+    """tokens [n, L] -> IDs [n, t], greedily, the encoder running once.
 
     The decoder keeps its keys and values between positions, as `generate` does.
     """
     torch.manual_seed(0)
     model = Model(case, 0.0).to(device).eval()
-    tokens = torch.as_tensor(tokens).long().to(device)
     bf16 = case.dtype == "bfloat16"
     if compiled:
         model.encode = torch.compile(model.encode)
 
-    def step():
+    def predict(tokens):
         with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16,
                                                     enabled=bf16):
-            encoded, mask = model.encode(tokens)
+            encoded, mask = model.encode(torch.as_tensor(tokens).long().to(device))
             x, past, codes = model.start.expand(encoded.shape[0], 1, -1), None, []
             for i in range(case.t):
                 out = model.t5.decoder(
@@ -137,6 +136,24 @@ def infer_step(case: Case, tokens, device: str = "cpu", compiled: bool = False):
                 if i + 1 < case.t:
                     x = model.codes[i](codes[-1])[:, None]
             return torch.stack(codes, 1).cpu().numpy()
+
+    return predict
+
+
+def infer_step(case: Case, tokens, device: str = "cpu", compiled: bool = False):
+    """A function that gives the IDs of one batch."""
+    predict = _predictor(case, device, compiled)
+    return lambda: predict(tokens)
+
+
+def infer_titles(case: Case, lists: list[list[int]], device: str = "cpu", compiled: bool = False):
+    """A function that gives the IDs of all texts, each batch padded to its longest."""
+    predict = _predictor(case, device, compiled)
+
+    def step():
+        for start in range(0, len(lists), case.B):
+            part = [torch.tensor(ids) for ids in lists[start:start + case.B]]
+            predict(torch.nn.utils.rnn.pad_sequence(part, batch_first=True))
 
     return step
 

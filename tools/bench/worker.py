@@ -15,7 +15,7 @@ import time
 def measure(job: dict) -> dict:
     """{'seconds': median of a call, 'cpu_seconds': mean over cores of a call, ...}.
 
-    job: framework 'jax' or 'torch'; what 'train', 'infer' or 'matmul'; case (`shapes.Case`);
+    job: framework 'jax' or 'torch'; what 'train', 'infer', 'infer_titles' or 'matmul'; case (`shapes.Case`);
     device 'cpu' or 'cuda' (PyTorch); compiled (PyTorch); calls, warm_up; options of the trainer.
     """
     step, extra = _make(job)
@@ -61,7 +61,10 @@ def _make(job: dict):
     from tools.bench import batches
     batch = batches.random_batch(case)
     if what == "infer":
-        return side.infer_step(case, batch["item_tokens"], **options), extra
+        return side.infer_step(case, batch["item_tokens"], **options), extra | {"texts": case.B}
+    if what == "infer_titles":
+        lists = batches.titles(case, 8 * case.B)
+        return side.infer_titles(case, lists, **options), extra | {"texts": len(lists)}
     if framework == "torch":
         return side.train_step(case, batches.torch_batch(case, batch), **options), extra
     return side.train_step(case, batch, **options), extra | {"flops": side.step_flops(case, batch)}
