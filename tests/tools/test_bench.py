@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gsid_jax.errors import UserError
-from tools.bench import batches, jax_side, running, shapes, train_step
+from tools.bench import attention, batches, jax_side, running, shapes, train_step
 
 
 def test_flops_of_loops_and_branches():
@@ -52,3 +52,14 @@ def test_a_measurement_that_fails_is_named():
 def test_a_measurement():
     result = running.run({"framework": "jax", "what": "matmul", "calls": 2, "matmul_size": 64})
     assert result["flops"] == 2 * 64**3 and len(result["all_seconds"]) == 2
+
+
+def test_fused_attention_computes_what_the_network_does():
+    keys = jax.random.split(jax.random.key(0), 4)
+    q, k, v = (jax.random.normal(key, (2, 5, 3, 4)) for key in keys[:3])
+    bias = jax.random.normal(keys[3], (1, 3, 5, 5)).at[..., 3:].set(-1e9)
+    _, out, gradients = attention.run(attention.products, (q, k, v, bias), 1)
+    _, own, own_gradients = attention.run(attention.fused("xla"), (q, k, v, bias), 1)
+    np.testing.assert_allclose(own, out, rtol=1e-5, atol=1e-6)
+    for a, b in zip(own_gradients, gradients):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
