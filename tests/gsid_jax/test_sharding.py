@@ -1,7 +1,7 @@
 """One GSID step gives the same on every mesh, and on two processes, as on one device.
 
 Tolerance: gradients and codebooks are sums over the batch in float32, which devices add up in
-another order. Rounding of such a sum grows with its terms, not with its result, so beside a
+another order (test_gsid_model has the mesh 8x1). Rounding of such a sum grows with its terms, not with its result, so beside a
 relative 1e-4 an absolute 1e-5 of the largest entry of the array is allowed. IDs are equal.
 """
 
@@ -39,8 +39,8 @@ def assert_same(found, expected):
                                    err_msg=name)
 
 
-@pytest.mark.parametrize("model_axis,fsdp", [(1, False), (4, False), (2, True)])
-def test_every_mesh_gives_what_one_device_gives(model_axis, fsdp):
+@pytest.mark.parametrize("model_axis,fsdp", [(4, False), (2, True)])
+def test_meshes_give_what_one_device_gives(model_axis, fsdp):
     expected = one_device()
     assert any(np.any(v != 0) for k, v in expected.items() if k.startswith("gradient"))
     assert_same(sharded_step.step(Partitioner(model_axis, fsdp)), expected)
