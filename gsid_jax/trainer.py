@@ -161,9 +161,9 @@ class Trainer:
 
     def lower_train_step(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> jax.stages.Lowered:
         """The program of `train_step` for a global batch of these shapes, not yet compiled."""
-        state = self.state_shapes
+        state, step = self.state_shapes, self._train  # before the mesh, which may not be real
         with self.partitioner.context():
-            return self._train.lower(state, dict(batch))
+            return step.lower(state, dict(batch))
 
     def eval_step(self, state: TrainState, batch: Mapping[str, Any]) -> Metrics:
         """Metrics of one batch, without dropout; nothing changes."""
