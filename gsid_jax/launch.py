@@ -56,8 +56,9 @@ def call(main: Callable[[list[str]], None], argv: Sequence[str]) -> int:
         if problem is None:
             raise
         place = f" at {error.filename}" if error.filename else ""
-        message = (f"writing failed{place}: {problem}; expected a writable place with room. What "
-                   "was finished is kept: free space or correct the path, the same command goes on")
+        message = (f"the disk refuses a file{place}: {problem}; expected a place with room that may "
+                   "be read and written. What was finished is kept: free space or correct the "
+                   "path, the same command goes on")
     except TypeError as error:
         if "No values supplied by Gin" not in str(error):
             raise

@@ -131,12 +131,14 @@ class TrainingLoop:
 
                 last = self.step == total_steps
                 stopping = self._stopping(preemption) and not last
-                saving = self._checkpoints and (last or stopping or (
-                    self.step % save_period == 0 and not self._divergence.suspicious))
+                saving = self._checkpoints and (
+                    last or stopping or self.step % save_period == 0)
                 evaluating = evaluation and (last or self.step % evaluation.period == 0)
                 if last or stopping or saving or evaluating:
                     self._settle(pending, log_period, total_steps)
                     pending = None
+                if self._divergence.suspicious and not (last or stopping):
+                    saving = False  # the checkpoint before is the better one
                 if evaluating:
                     with self._times.of("evaluation"):
                         self._log.report_eval(self.step, evaluation(self.state))

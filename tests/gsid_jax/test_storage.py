@@ -33,6 +33,6 @@ def test_entry_points_say_it_in_one_line(capsys):
 
     assert launch.call(full, ["x"]) == 1
     assert capsys.readouterr().err == (
-        "error: writing failed at ids.parquet: No space left on device; expected a writable place "
-        "with room. What was finished is kept: free space or correct the path, the same command "
-        "goes on\n")
+        "error: the disk refuses a file at ids.parquet: No space left on device; expected a place "
+        "with room that may be read and written. What was finished is kept: free space or correct "
+        "the path, the same command goes on\n")
