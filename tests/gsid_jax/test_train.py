@@ -178,13 +178,15 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_kept(tmp_path, whole):
 
     def fill(number):
         if number == 6:  # as if the disk had no room: files can no longer grow
+            while not (tmp_path / "checkpoints" / "5").is_dir():
+                time.sleep(0.01)  # it is written in the background
             resource.setrlimit(resource.RLIMIT_FSIZE, (60, limits[1]))
 
     try:
         with pytest.raises(UserError, match="a checkpoint cannot be written to .*checkpoints: File "
                            "too large; the checkpoint of step 5 is kept. Expected a directory with "
                            "room .*: free space"):
-            toy_train(tmp_path, ToyData(on_batch=fill))
+            toy_train(tmp_path, ToyData(on_batch=fill), log_period=100)  # no warning to print
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     summary, _ = toy_train(tmp_path)
