@@ -4,6 +4,7 @@ MODEL_DIR/checkpoints/<step>/ is written under a temporary name and renamed, so 
 is visible is whole; one that was damaged later is recognised and the one before it is used.
 """
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -17,6 +18,7 @@ from jax.experimental import multihost_utils
 import numpy as np
 import orbax.checkpoint as ocp
 
+from gsid_jax import storage
 from gsid_jax.checkpoint_files import (FOLDER, DamagedError, by_name, checksums, differences,
                                        find, first_line, listed, load_variables, read_item,
                                        read_loop, saved_shapes, warn, without_empty)
@@ -83,10 +85,12 @@ class Checkpoints:
 
     def __init__(self, model_dir: str, keep: int | None = 2):
         self.directory = os.path.abspath(os.path.join(model_dir, FOLDER))
-        os.makedirs(self.directory, exist_ok=True)
-        self._manager = ocp.CheckpointManager(
-            self.directory,
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True))
+        self._failed = False
+        with self._writing():
+            os.makedirs(self.directory, exist_ok=True)
+            self._manager = ocp.CheckpointManager(
+                self.directory, options=ocp.CheckpointManagerOptions(
+                    max_to_keep=keep, cleanup_tmp_directories=True))
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
@@ -112,7 +116,28 @@ class Checkpoints:
             {**loop, "step": step, "rng": rng, "empty": empty, "checksums": sums})
         if save_data is not None:
             items["data"] = _DataSave(save_data)
-        self._manager.save(step, args=ocp.args.Composite(**items), force=True)
+        with self._writing():
+            self._manager.save(step, args=ocp.args.Composite(**items), force=True)
+
+    @contextlib.contextmanager
+    def _writing(self):
+        """Says of a full or read-only disk what can be done; other errors pass."""
+        try:
+            yield
+        except Exception as error:  # Orbax reports the system's errors in several of its own
+            self._failed = True
+            problem = storage.problem(error)
+            if problem is None:
+                raise
+            whole = sorted(int(name) for name in (
+                os.listdir(self.directory) if os.path.isdir(self.directory) else ())
+                if name.isdecimal())
+            kept = (f"the checkpoint of step {whole[-1]} is kept" if whole
+                    else "there is no checkpoint yet")
+            raise UserError(
+                f"a checkpoint cannot be written to {self.directory}: {problem}; {kept}. Expected "
+                "a directory with room for one checkpoint more than CHECKPOINTS_KEPT: free space "
+                "or correct MODEL_DIR (RUN_DIR); the same command goes on from there") from error
 
     def reached_preemption(self, step: int) -> bool:
         """Whether a multi-host run was told to stop, agreed between the hosts."""
@@ -173,7 +198,12 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for saves under way."""
-        self._manager.close()
+        if self._failed:  # said already; what Orbax would raise again is the same
+            with contextlib.suppress(Exception):
+                self._manager.close()
+        else:
+            with self._writing():
+                self._manager.close()
 
 
 def _any_host(value: bool) -> bool:

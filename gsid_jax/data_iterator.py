@@ -7,6 +7,7 @@ The trainer asks no more of its data than this: a config with `batch_size` and
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -72,7 +73,18 @@ class TaskIterator(Iterator[dict[str, np.ndarray]]):
             for name, spec in dataset.element_spec.items()}
 
     def __next__(self) -> dict[str, np.ndarray]:
-        return next(self._batches)
+        try:
+            return next(self._batches)
+        except Exception as error:
+            from gsid_jax import quiet
+            if not isinstance(error, quiet.tensorflow().errors.OpError):
+                raise
+            # Without the names of TensorFlow's nodes and iterators before the file's.
+            text = re.sub(r"\{\{.*?\}\} |.*Iterator::\S+ ", "", str(error).splitlines()[0])
+            raise UserError(
+                f"the training data can no longer be read: {text[:400]}; "
+                "expected the files that were there at the start: restore them, and the same "
+                "command goes on from the last checkpoint") from error
 
     def save(self, directory: str) -> None:
         """Writes the position into `directory`, a name for each host."""

@@ -12,7 +12,7 @@ from gsid_jax.codebook import Codebook, CodebookConfig
 from gsid_jax.errors import UserError
 from gsid_jax.metrics import Mean
 from gsid_jax.models import (BaseModel, Batch, PyTree, batch_contrastive, flatten_queries,
-                             weighted_mean)
+                             in_groups, weighted_mean)
 from gsid_jax.network import GSIDNetwork
 
 BALANCES = ("entropy", "conditional_entropy", "sinkhorn", "none")
@@ -80,6 +80,7 @@ class GSIDModel(BaseModel):
     retain_in_first_phase: bool = True  # M4 and M9 stay on in it (t > 1); False is the paper
     query_prefix: str = "item"  # decode queries after the item's codes or after their 'own'
     ema_queries: bool = False  # M5 counts queries too
+    similarity_block: int | None = None  # queries compared at a time (M2); None: all at once
 
     _converter = "GSIDFeatureConverter"
 
@@ -128,6 +129,29 @@ class GSIDModel(BaseModel):
         encoded = self._apply(params, rngs[0], GSIDNetwork.encode, tokens)
         return self._apply(params, rngs[1], GSIDNetwork.decode_codes, encoded, tokens > 0, codes)
 
+    def represent(self, params: PyTree, batch: Batch, dropout_rng=None) -> dict[str, jax.Array]:
+        """The outputs d_1..d_t that the losses read: items [B, t, D], queries [B, Q, t, D].
+
+        All that depends on the parameters, and of each row on this row alone: a trainer may make
+        it in parts (`trainer.Trainer.num_chunks`).
+        """
+        q = flatten_queries(batch)
+        item_codes, query_codes = self._stored_codes(batch, q)
+        prefix_NxC = self._query_prefix(item_codes, query_codes, q)
+        rngs = (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
+
+        def decode(rng, tokens, codes):
+            return self._decode(params, rng, tokens, codes)
+
+        d_NxTxD = in_groups(decode, rngs[1], q["tokens"], prefix_NxC, batch.get("query_order"))
+        return {"items": in_groups(decode, rngs[0], batch["item_tokens"], item_codes,
+                                   batch.get("item_order")),
+                "queries": d_NxTxD.reshape(*batch["query_ids"].shape, *d_NxTxD.shape[1:])}
+
+    def _query_prefix(self, item_codes, query_codes, q):
+        return (jnp.take(item_codes, q["own"], axis=0) if self.query_prefix == "item"
+                else query_codes)
+
     def loss_fn(self, params: PyTree, batch: Batch, dropout_rng=None, flax_mutables=None):
         """Loss of step t over the global batch -> (loss, (metrics, flax_mutables)).
 
@@ -136,18 +160,21 @@ class GSIDModel(BaseModel):
         for t > 1 also item_codes int32 [B, t-1], query_codes int32 [B, Q, t-1], item_soft
         float32 [B, t-1, K], query_soft float32 [B, Q, t-1, K].
         """
+        return self.loss_of(self.represent(params, batch, dropout_rng), batch, flax_mutables)
+
+    def loss_of(self, outputs: dict[str, jax.Array], batch: Batch, flax_mutables=None):
+        """`loss_fn` from what `represent` gives; reads no parameters."""
         t, b = self.level, batch["item_ids"].shape[0]
         q = flatten_queries(batch)
         item_codes, query_codes = self._stored_codes(batch, q)
-        prefix_NxC = (jnp.take(item_codes, q["own"], axis=0) if self.query_prefix == "item"
-                      else query_codes)
-        rngs = (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
-        d_BxTxD = self._decode(params, rngs[0], batch["item_tokens"], item_codes)
-        d_NxTxD = self._decode(params, rngs[1], q["tokens"], prefix_NxC)
+        prefix_NxC = self._query_prefix(item_codes, query_codes, q)
+        d_BxTxD, d_NxTxD = outputs["items"], outputs["queries"]
+        d_NxTxD = d_NxTxD.reshape(-1, *d_NxTxD.shape[2:])
         item_logp = self._head(flax_mutables, CodebookHead.log_probs, d_BxTxD, item_codes)
         query_logp = self._head(flax_mutables, CodebookHead.log_probs, d_NxTxD, prefix_NxC)
 
-        loss_N, first_N = batch_contrastive(d_NxTxD[:, -1], d_BxTxD[:, -1], q, batch, self.tau)
+        loss_N, first_N = batch_contrastive(d_NxTxD[:, -1], d_BxTxD[:, -1], q, batch, self.tau,
+                                            self.similarity_block)
         own_logp = jnp.take(item_logp[:, -1], q["own"], axis=0)
         align_N = losses.alignment(query_logp[:, -1], own_logp, self.alignment_direction,
                                    self.alignment_stop_gradient)

@@ -16,6 +16,7 @@ from absl import app
 from absl import flags
 import gin
 
+from gsid_jax import storage
 from gsid_jax.errors import UserError
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -57,6 +58,14 @@ def call(main: Callable[[list[str]], None], argv: Sequence[str]) -> int:
         message = str(error)
     except KeyboardInterrupt:
         message = "interrupted; the same command goes on from the last checkpoint"
+    except OSError as error:
+        problem = storage.problem(error)
+        if problem is None:
+            raise
+        place = f" at {error.filename}" if error.filename else ""
+        message = (f"the disk refuses a file{place}: {problem}; expected a place with room that may "
+                   "be read and written. What was finished is kept: free space or correct the "
+                   "path, the same command goes on")
     except TypeError as error:
         if "No values supplied by Gin" not in str(error):
             raise

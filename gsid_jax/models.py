@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from gsid_jax import losses
 from gsid_jax.metrics import Mean
-from gsid_jax.network import GSIDNetwork
+from gsid_jax.network import GSIDNetwork, constrain
 
 Batch = Mapping[str, jax.Array]
 PyTree = Any
@@ -131,8 +131,9 @@ class PretrainModel(BaseModel):
 def flatten_queries(batch: Batch) -> dict[str, jax.Array]:
     """The batch's queries as N = B * Q rows, with the row and id of the item of each."""
     b, q = batch["query_ids"].shape
+    tokens = batch["query_tokens"]
     return {
-        "tokens": batch["query_tokens"].reshape(b * q, -1),
+        "tokens": tokens if isinstance(tokens, tuple) else tokens.reshape(b * q, -1),
         "ids": batch["query_ids"].reshape(b * q),
         "weights": batch["query_weights"].reshape(b * q).astype(jnp.float32),
         "own": jnp.repeat(jnp.arange(b), q),
@@ -140,19 +141,61 @@ def flatten_queries(batch: Batch) -> dict[str, jax.Array]:
     }
 
 
+def in_groups(fn, rng, tokens, codes_NxC: jax.Array, order_N: jax.Array | None) -> jax.Array:
+    """`fn(rng, tokens, codes)` of rows that may come in groups of several lengths.
+
+    Args:
+      tokens: int32 [N, L]; or, with `order_N`, a tuple of int32 [n, L_i] with those rows of the
+        batch that `order_N` lists (`gsid_jax.length_groups`).
+      codes_NxC: of every row, in the batch's order.
+
+    Returns rows in the batch's order.
+    """
+    if order_N is None:
+        return fn(rng, tokens, codes_NxC)
+    outputs, start = [], 0
+    for number, part in enumerate(tokens):
+        rows = jax.lax.dynamic_slice_in_dim(order_N, start, part.shape[0])
+        own = None if rng is None else jax.random.fold_in(rng, number)
+        outputs.append(fn(own, part, jnp.take(codes_NxC, rows, axis=0)))
+        start += part.shape[0]
+    outputs = jnp.concatenate(outputs)
+    return jnp.zeros_like(outputs).at[order_N].set(outputs, unique_indices=True)
+
+
 def weighted_mean(values: jax.Array, weights: jax.Array) -> jax.Array:
     return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1.0)
 
 
-def batch_contrastive(queries_NxD, items_BxD, q, batch, tau):
-    """M2 over the global batch: per-query loss [N] and whether the own item ranks first [N]."""
-    positive_NxB = losses.positives(q["ids"], batch["item_query_ids"], q["item_ids"],
-                                    batch["item_ids"])
-    loss_N = losses.contrastive(queries_NxD, items_BxD, q["own"], positive_NxB, tau)
-    own_NxB = q["own"][:, None] == jnp.arange(items_BxD.shape[0])[None, :]
-    sim_NxB = losses.normalise(queries_NxD) @ losses.normalise(items_BxD).T
-    sim_NxB = jnp.where(positive_NxB & ~own_NxB, -2.0, sim_NxB)
-    return loss_N, (jnp.argmax(sim_NxB, axis=-1) == q["own"]).astype(jnp.float32)
+def batch_contrastive(queries_NxD, items_BxD, q, batch, tau, block: int | None = None):
+    """M2 over the global batch: per-query loss [N] and whether the own item ranks first [N].
+
+    With `block`, that many queries (or the next divisor of N below) are compared with the items
+    at a time and their similarities are made again for the gradient: memory block x B instead of
+    N x B, the same numbers.
+    """
+
+    def compare(rows):
+        queries, ids, item_ids, own = rows
+        positive = losses.positives(ids, batch["item_query_ids"], item_ids, batch["item_ids"])
+        loss = losses.contrastive(queries, items_BxD, own, positive, tau)
+        own_item = own[:, None] == jnp.arange(items_BxD.shape[0])[None, :]
+        sim = losses.normalise(queries) @ losses.normalise(items_BxD).T
+        sim = jnp.where(positive & ~own_item, -2.0, sim)
+        return loss, (jnp.argmax(sim, axis=-1) == own).astype(jnp.float32)
+
+    rows = (queries_NxD, q["ids"], q["item_ids"], q["own"])
+    n = queries_NxD.shape[0]
+    blocks = 1 if block is None else next(k for k in range(-(-n // block), n + 1) if n % k == 0)
+    if blocks == 1:
+        return compare(rows)
+
+    def split(x):  # neighbours go to different blocks, so that a block has rows on every device
+        x = jnp.swapaxes(x.reshape(n // blocks, blocks, *x.shape[1:]), 0, 1)
+        return constrain(x, (None, "batch") + (None,) * (x.ndim - 2))
+
+    loss, first = jax.lax.map(jax.checkpoint(compare), jax.tree.map(split, rows))
+    return loss.T.reshape(n), first.T.reshape(n)
 
 
 class DualEncoderModel(BaseModel):
@@ -160,22 +203,43 @@ class DualEncoderModel(BaseModel):
 
     _converter = "GSIDFeatureConverter"
 
-    def __init__(self, module: nn.Module, optimizer_def: Any = None, tau: float = 0.05):
+    def __init__(self, module: nn.Module, optimizer_def: Any = None, tau: float = 0.05,
+                 similarity_block: int | None = None):
         super().__init__(module, optimizer_def)
         self.tau = tau
+        self.similarity_block = similarity_block
 
     def _embed(self, params, tokens, dropout_rng):
         x_BxLxD = self._apply(params, dropout_rng, GSIDNetwork.encode, tokens).astype(jnp.float32)
         mask_BxLx1 = (tokens > 0).astype(jnp.float32)[..., None]
         return jnp.sum(x_BxLxD * mask_BxLx1, axis=1) / jnp.maximum(jnp.sum(mask_BxLx1, axis=1), 1)
 
-    def loss_fn(self, params: PyTree, batch: Batch, dropout_rng=None):
-        """Contrastive loss on GSID's batches (GSIDModel.loss_fn lists the features)."""
+    def represent(self, params: PyTree, batch: Batch, dropout_rng=None) -> dict[str, jax.Array]:
+        """Embeddings of items [B, D] and queries [B, Q, D]; see GSIDModel.represent."""
         rngs = (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
         q = flatten_queries(batch)
-        items_BxD = self._embed(params, batch["item_tokens"], rngs[0])
-        queries_NxD = self._embed(params, q["tokens"], rngs[1])
-        loss_N, first_N = batch_contrastive(queries_NxD, items_BxD, q, batch, self.tau)
+
+        def embed(rng, tokens, codes):
+            del codes
+            return self._embed(params, tokens, rng)
+
+        items = in_groups(embed, rngs[0], batch["item_tokens"],
+                          jnp.zeros((*batch["item_ids"].shape, 0), jnp.int32),
+                          batch.get("item_order"))
+        queries = in_groups(embed, rngs[1], q["tokens"],
+                            jnp.zeros((*q["ids"].shape, 0), jnp.int32), batch.get("query_order"))
+        return {"items": items, "queries": queries.reshape(*batch["query_ids"].shape, -1)}
+
+    def loss_fn(self, params: PyTree, batch: Batch, dropout_rng=None):
+        """Contrastive loss on GSID's batches (GSIDModel.loss_fn lists the features)."""
+        return self.loss_of(self.represent(params, batch, dropout_rng), batch)
+
+    def loss_of(self, outputs: dict[str, jax.Array], batch: Batch):
+        """`loss_fn` from what `represent` gives; reads no parameters."""
+        q = flatten_queries(batch)
+        items_BxD, queries_NxD = outputs["items"], outputs["queries"].reshape(q["ids"].size, -1)
+        loss_N, first_N = batch_contrastive(queries_NxD, items_BxD, q, batch, self.tau,
+                                            self.similarity_block)
         loss = weighted_mean(loss_N, q["weights"])
         return loss, {"loss": Mean.of(loss), "contrastive": Mean.over(loss_N, q["weights"]),
                       "query_accuracy": Mean.over(first_N, q["weights"])}

@@ -7,6 +7,7 @@ of flax.linen.partitioning); rules map those names to mesh axes.
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -115,15 +116,15 @@ class Partitioner:
             yield
 
     def data_layout(self, batch_size: int, num_microbatches: int | None = 1,
-                    binding: str = "BATCH_SIZE") -> DataLayout:
-        """Shares a global batch out over hosts, devices and microbatches.
+                    binding: str = "BATCH_SIZE", parts: str = "num_microbatches") -> DataLayout:
+        """Shares a global batch out over hosts, devices and microbatches (or other `parts`).
 
         Raises UserError, naming `binding`, if the mesh or the microbatches do not divide it.
         """
         micro = num_microbatches or 1
         data, model = self.mesh.shape["data"], self.mesh.shape["model"]
         if micro < 1:
-            raise UserError(f"trainer.Trainer.num_microbatches is {micro}; expected at least 1")
+            raise UserError(f"trainer.Trainer.{parts} is {micro}; expected at least 1")
         unit = data * micro
         if batch_size < 1 or batch_size % unit:
             below = batch_size // unit * unit
@@ -131,7 +132,7 @@ class Partitioner:
             raise UserError(
                 f"{binding} is {batch_size}, which cannot be split over the mesh: "
                 f"{data * model} devices / partitioning.Partitioner.num_partitions={model} give "
-                f"{data} data shards, times trainer.Trainer.num_microbatches={micro} parts; "
+                f"{data} data shards, times trainer.Trainer.{parts}={micro} parts; "
                 f"expected a multiple of {unit}: set {binding} to {choices}, or change the other "
                 "two")
         hosts = len({device.process_index for device in self.mesh.devices.flat})
@@ -141,8 +142,8 @@ class Partitioner:
     def shard_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """This host's part of a batch, numpy [B / hosts, ...] -> global arrays [B, ...]."""
         sharding = self.batch_sharding
-        return {name: jax.make_array_from_process_local_data(sharding, np.asarray(value))
-                for name, value in batch.items()}
+        return jax.tree.map(lambda value: jax.make_array_from_process_local_data(
+            sharding, np.asarray(value)), dict(batch))
 
     def shardings(self, variables: PyTree, axes: PyTree | None) -> PyTree:
         """NamedSharding of every leaf of `variables` (arrays or their shapes).
@@ -220,8 +221,27 @@ def start_distributed(coordinator_address: str | None = None, num_processes: int
     """Joins this process to a multi-host run; call it before anything else of JAX.
 
     On a TPU pod or under a scheduler that JAX knows (Slurm, MPI, Kubernetes) all three can be
-    left out. Raises UserError if the hosts do not find each other.
+    left out; --coordinator_address and the other two go together. On CPU the hosts talk through
+    Gloo. Raises UserError if only some are given, or the hosts do not find each other.
     """
+    given = {"--coordinator_address": coordinator_address, "--num_processes": num_processes,
+             "--process_id": process_id}
+    missing = [name for name, value in given.items() if value is None]
+    if 0 < len(missing) < len(given):
+        raise UserError(
+            f"multi-host start-up is half configured: {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing beside "
+            f"{', '.join(f'{n}={v}' for n, v in given.items() if v is not None)}; expected all "
+            "three, or none on a TPU pod, under Slurm, MPI or Kubernetes: add the missing, or "
+            "drop --multihost")
+    half = half_configured(os.environ)
+    if len(missing) == len(given) and half:
+        raise UserError(half)
+    if num_processes is not None and not 0 <= process_id < num_processes:
+        raise UserError(f"--process_id={process_id} of --num_processes={num_processes}; expected "
+                        f"0..{num_processes - 1}: number the hosts from 0")
+    if "cpu" in (jax.config.jax_platforms or ""):
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
     except (RuntimeError, ValueError) as error:
@@ -230,3 +250,29 @@ def start_distributed(coordinator_address: str | None = None, num_processes: int
             f"--num_processes={num_processes} --process_id={process_id}: {error}. Expected the "
             "same host:port and number on every host, and ids 0..num_processes-1; or drop "
             "--multihost to use this host alone") from error
+
+
+# What each scheduler sets on every host, as JAX reads it.
+SCHEDULERS = {
+    "Slurm": ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID",
+              "SLURM_LOCALID"),
+    "Cloud TPU": ("TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES"),
+}
+
+
+def half_configured(environment: Mapping[str, str]) -> str | None:
+    """What is wrong if a scheduler's variables are only partly there, else None."""
+    for scheduler, names in SCHEDULERS.items():
+        if scheduler == "Cloud TPU" and environment.get("TPU_PROCESS_ADDRESSES"):
+            continue  # takes the place of the host names
+        missing = [name for name in names if not environment.get(name)]
+        if missing and len(missing) < len(names):
+            have = next(name for name in names if environment.get(name))
+            fix = ("start the program with srun, one task a host" if scheduler == "Slurm"
+                   else "start it on every worker of the slice, with the environment that the TPU "
+                        "VM gives")
+            return (f"multi-host start-up under {scheduler}: {have} is set but "
+                    f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not; expected "
+                    f"all of {', '.join(names)}: {fix}, or give --coordinator_address, "
+                    "--num_processes and --process_id")
+    return None

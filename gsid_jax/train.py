@@ -20,6 +20,7 @@ import jax
 
 from gsid_jax.checkpoint_files import model_dir_of, warn
 from gsid_jax.checkpoints import CheckpointConfig, Checkpoints, find
+from gsid_jax.divergence import Divergence
 from gsid_jax.errors import UserError
 from gsid_jax.partitioning import DataLayout, Partitioner
 from gsid_jax.trainer import Trainer, use_compilation_cache
@@ -47,7 +48,7 @@ def train(*, model: Any, model_dir: str, train_dataset_cfg: Any, total_steps: in
           checkpoint_cfg: CheckpointConfig = CheckpointConfig(),
           partitioner: Partitioner | None = None, trainer_cls: Callable[..., Trainer] = Trainer,
           random_seed: int = 0, log_period: int = 100, guard: Any = None, stage: str = "train",
-          tensorboard: bool = True, compilation_cache_dir: str | None = None,
+          divergence_factor: float = 2.0, tensorboard: bool = True, compilation_cache_dir: str | None = None,
           model_info: Mapping[str, Any] | None = None,
           config_text_fn: Callable[[], str] | None = None,
           stream: TextIO | None = None) -> TrainSummary:
@@ -67,6 +68,8 @@ def train(*, model: Any, model_dir: str, train_dataset_cfg: Any, total_steps: in
       guard: `check(step, metrics)` is called with every report; it returns a warning or None, or
         raises to stop the run (`gsid_jax.health`).
       stage: a name that goes into the checkpoint, such as 'step_2'.
+      divergence_factor: the run stops when its loss stays above this many times its first report
+        (`gsid_jax.divergence`); 0 for no check.
       tensorboard: whether to write events (needs TensorFlow).
       compilation_cache_dir: keeps compiled programs there for the next start.
       model_info: goes into model.json beside the model's sizes; if it tells the vocabulary, that
@@ -87,7 +90,9 @@ def train(*, model: Any, model_dir: str, train_dataset_cfg: Any, total_steps: in
     layout = partitioner.data_layout(train_dataset_cfg.batch_size)
     batches = train_dataset_cfg.open(model, layout.shard_index, layout.num_shards)
     trainer = trainer_cls(model=model, partitioner=partitioner, input_spec=batches.element_spec)
-    layout = partitioner.data_layout(train_dataset_cfg.batch_size, trainer.num_microbatches)
+    for parts in ("num_chunks", "length_groups", "num_microbatches"):
+        layout = partitioner.data_layout(train_dataset_cfg.batch_size, getattr(trainer, parts),
+                                         parts=parts)
 
     first_host = jax.process_index() == 0
     save = checkpoint_cfg.save
@@ -102,7 +107,8 @@ def train(*, model: Any, model_dir: str, train_dataset_cfg: Any, total_steps: in
             stack.callback(checkpoints.close)
         settings = {"BATCH_SIZE": layout.batch_size, "RANDOM_SEED": random_seed}
         settings |= {name: info for name, info in (model_info or {}).items() if name in VOCABULARY}
-        loop = TrainingLoop(trainer, batches, log, checkpoints, guard, stage, settings)
+        loop = TrainingLoop(trainer, batches, log, checkpoints, guard, stage, settings,
+                            Divergence(divergence_factor))
         restore, resuming = checkpoint_cfg.restore, checkpoints and checkpoints.latest_step()
         if restore is not None and restore.path and resuming is None:
             check_vocabulary(restore.path, model_info or {})

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gsid_jax import optimizers
+from gsid_jax import cached_gradients, optimizers
 from gsid_jax.errors import UserError
+from gsid_jax.length_groups import LengthGroups
 from gsid_jax.metrics import Mean
 from gsid_jax.partitioning import Partitioner, bytes_per_device
 
@@ -49,19 +50,40 @@ class Trainer:
       num_microbatches: parts of the batch that follow each other in one step to save memory; the
         gradients are averaged. Contrastive candidates and codebook updates are per part:
         microbatches add no negatives, and the codebook moves once per part.
+      num_chunks: parts of the batch whose outputs are made one after another, with the loss and
+        the gradient of the whole batch (`cached_gradients`): all negatives, less memory, a
+        forward pass more.
+      length_groups: rows of a batch are sorted by length and encoded in that many groups, each
+        padded to its own length only (`length_groups`); 1: one length for all.
     """
 
     def __init__(self, model: Any, partitioner: Partitioner,
                  input_spec: Mapping[str, jax.ShapeDtypeStruct],
-                 num_microbatches: int | None = None):
+                 num_microbatches: int | None = None, num_chunks: int | None = None,
+                 length_groups: int | None = None):
         self.model = model
         self.partitioner = partitioner
         self.num_microbatches = num_microbatches or 1
+        self.num_chunks = num_chunks or 1
+        self.length_groups = length_groups or 1
         self._shapes = {name: tuple(spec.shape) for name, spec in input_spec.items()}
         self._types = {name: spec.dtype for name, spec in input_spec.items()}
         if model.optimizer_def is None:
             raise UserError("the model has no optimizer (optimizer_def is None); expected one to "
                             "train with: bind OPTIMIZER = @optimizers.adafactor()")
+        if self.num_chunks > 1:
+            cached_gradients.check_model(model)
+        if self.length_groups > 1:
+            LengthGroups.check_model(model)
+        several = {f"trainer.Trainer.{name}": getattr(self, name)
+                   for name in ("num_microbatches", "num_chunks", "length_groups")
+                   if getattr(self, name) > 1}
+        if len(several) > 1:
+            raise UserError(f"{' and '.join(f'{n} is {v}' for n, v in several.items())}; expected "
+                            "at most one of them above 1, as each splits the batch in its own "
+                            "way: set the others to 1")
+        self._groups = LengthGroups(
+            self.length_groups, partitioner.mesh.shape["data"]) if self.length_groups > 1 else None
 
     @functools.cached_property
     def _variable_shapes(self) -> PyTree:
@@ -106,11 +128,20 @@ class Trainer:
     @functools.cached_property
     def _train(self):
         return jax.jit(
-            functools.partial(_train_step, self.model, self.num_microbatches,
-                              self.partitioner.microbatch_sharding),
+            functools.partial(_train_step, self.model, self._gradients),
             in_shardings=(self.state_shardings, self.partitioner.batch_sharding),
             out_shardings=(self.state_shardings, self.partitioner.replicated),
             donate_argnums=(0,))
+
+    def _gradients(self, state, batch, rng):
+        """(gradients, metrics with a loss, new mutables), the batch split as configured."""
+        grad_fn, sharding = _grad_fn(self.model), self.partitioner.microbatch_sharding
+        if self.num_chunks > 1:
+            return cached_gradients.gradients(self.model, self.num_chunks, sharding, state.params,
+                                              batch, rng, state.flax_mutables)
+        if self.num_microbatches > 1:
+            return _accumulate(grad_fn, self.num_microbatches, sharding, state, batch, rng)
+        return grad_fn(state.params, batch, rng, state.flax_mutables)
 
     @functools.cached_property
     def _eval(self):
@@ -123,8 +154,16 @@ class Trainer:
 
         `batch` is this host's part, numpy [B / hosts, ...].
         """
+        if self._groups:
+            batch = self._groups.arrange(batch)
         with self.partitioner.context():
             return self._train(state, self.partitioner.shard_batch(batch))
+
+    def lower_train_step(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> jax.stages.Lowered:
+        """The program of `train_step` for a global batch of these shapes, not yet compiled."""
+        state, step = self.state_shapes, self._train  # before the mesh, which may not be real
+        with self.partitioner.context():
+            return step.lower(state, dict(batch))
 
     def eval_step(self, state: TrainState, batch: Mapping[str, Any]) -> Metrics:
         """Metrics of one batch, without dropout; nothing changes."""
@@ -150,14 +189,9 @@ def use_compilation_cache(directory: str) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def _train_step(model, num_microbatches, microbatch_sharding, state, batch):
+def _train_step(model, gradients, state, batch):
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    grad_fn = _grad_fn(model)
-    if num_microbatches == 1:
-        grads, metrics, mutables = grad_fn(state.params, batch, rng, state.flax_mutables)
-    else:
-        grads, metrics, mutables = _accumulate(grad_fn, num_microbatches, microbatch_sharding,
-                                               state, batch, rng)
+    grads, metrics, mutables = gradients(state, batch, rng)
     updates, opt_state = model.optimizer_def.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = metrics | {name: Mean.of(value)
@@ -189,10 +223,6 @@ def _accumulate(grad_fn, count, sharding, state, batch, rng):
     give the gradient of the whole batch.
     """
 
-    def split(x):
-        parts = x.reshape(count, x.shape[0] // count, *x.shape[1:])
-        return jax.lax.with_sharding_constraint(parts, sharding)
-
     def body(carry, part):
         total, weight, mutables = carry
         index, microbatch = part
@@ -205,7 +235,7 @@ def _accumulate(grad_fn, count, sharding, state, batch, rng):
     zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), state.params)
     start = (zeros, jnp.zeros((), jnp.float32), state.flax_mutables)
     (total, weight, mutables), metrics = jax.lax.scan(
-        body, start, (jnp.arange(count), jax.tree.map(split, dict(batch))))
+        body, start, (jnp.arange(count), cached_gradients.split(dict(batch), count, sharding)))
     grads = jax.tree.map(lambda t, p: (t / jnp.maximum(weight, 1e-9)).astype(p.dtype), total,
                          state.params)
     metrics = {name: metric.reduce() for name, metric in metrics.items()}

@@ -47,8 +47,9 @@ class TrainingLog:
             have[0] += float(total)
             have[1] += float(count)
 
-    def report(self, step: int) -> dict[str, float]:
-        """Reports the means since the last report, and returns them."""
+    def report(self, step: int, times: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Reports the means since the last report, and returns them; `times` are scalars of
+        `StepTimes.report`."""
         means = means_of(self.window)
         self.window = {}
         self.latest = means
@@ -63,6 +64,10 @@ class TrainingLog:
                 self.write(step, {"steps_per_second": rate,
                                   "examples_per_second": rate * self._batch_size})
             self.start(step)
+        if times:
+            parts.append(f"waiting for data {times['time/data']:.0%}")
+            parts.append(f"goodput {times['goodput']:.0%}")
+            self.write(step, times)
         self.say("  ".join(parts))
         self.write(step, {f"train/{name}": value for name, value in means.items()})
         return means

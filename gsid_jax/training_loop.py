@@ -12,8 +12,10 @@ import jax
 
 from gsid_jax.checkpoint_files import warn
 from gsid_jax.checkpoints import Checkpoints, RestoreCheckpointConfig, initialise
+from gsid_jax.divergence import Divergence
 from gsid_jax.errors import UserError
 from gsid_jax.preemption import EXIT_STATUS, Preemption
+from gsid_jax.step_times import StepTimes
 from gsid_jax.trainer import Metrics, Trainer, check_finite
 from gsid_jax.training_log import TrainingLog
 
@@ -59,11 +61,13 @@ class TrainingLoop:
       guard: see `gsid_jax.train.train`.
       stage: goes into every checkpoint.
       settings: what a resumed run must not change, by the name of its binding.
+      divergence: watches the loss; None for the default.
     """
 
     def __init__(self, trainer: Trainer, batches: Any, log: TrainingLog,
                  checkpoints: Checkpoints | None = None, guard: Any = None, stage: str = "train",
-                 settings: Mapping[str, Any] | None = None):
+                 settings: Mapping[str, Any] | None = None,
+                 divergence: Divergence | None = None):
         self.step = 0
         self.state: Any = None
         self._trainer = trainer
@@ -74,6 +78,8 @@ class TrainingLoop:
         self._stage = stage
         self._settings = dict(settings or {})
         self._saved_step: int | None = None
+        self._divergence = divergence or Divergence()
+        self._times = StepTimes()
 
     def start(self, seed: int, restore: RestoreCheckpointConfig | None = None) -> int | None:
         """Takes up the last checkpoint and returns its step; else starts anew and returns None.
@@ -90,6 +96,7 @@ class TrainingLoop:
             self._log.latest = loop["latest"]
             if self._guard is not None:
                 self._guard.unhealthy_checks = loop["unhealthy_checks"]
+            self._divergence.state = loop.get("divergence", self._divergence.state)
             self._log.say(f"resuming from step {self.step:,} of {self._checkpoints.directory}")
             return self.step
         self.state = trainer.new_state(seed)
@@ -108,13 +115,16 @@ class TrainingLoop:
         pending, compiled = None, False
         with Preemption() as preemption:
             while self.step < total_steps:
-                batch = self._next_batch()
+                with self._times.of("data"):
+                    batch = self._next_batch()
                 begun = time.monotonic()
-                self.state, metrics = self._trainer.train_step(self.state, batch)
+                with self._times.of("dispatch"):
+                    self.state, metrics = self._trainer.train_step(self.state, batch)
                 if not compiled:
                     compiled = True
                     self._log.say(f"compiled in {time.monotonic() - begun:.1f} s")
                     self._log.start(self.step)
+                    self._times.start()
                 self._settle(pending, log_period, total_steps)
                 self.step += 1
                 pending = (self.step, metrics)
@@ -127,10 +137,14 @@ class TrainingLoop:
                 if last or stopping or saving or evaluating:
                     self._settle(pending, log_period, total_steps)
                     pending = None
+                if self._divergence.suspicious and not (last or stopping):
+                    saving = False  # the checkpoint before is the better one
                 if evaluating:
-                    self._log.report_eval(self.step, evaluation(self.state))
+                    with self._times.of("evaluation"):
+                        self._log.report_eval(self.step, evaluation(self.state))
                 if saving:
-                    self._save()
+                    with self._times.of("checkpoint"):
+                        self._save()
                 if stopping:
                     self._leave()
 
@@ -147,18 +161,22 @@ class TrainingLoop:
         if pending is None:
             return
         step, metrics = pending
-        metrics = on_host(metrics)
+        with self._times.of("device"):
+            metrics = on_host(metrics)
         check_finite(step, metrics, self._saved_step)
         self._log.add(metrics)
         if step % log_period == 0 or step == total_steps:
-            means = self._log.report(step)
+            shares, slow = self._times.report()
+            means = self._log.report(step, shares)
             warning = self._guard.check(step, means) if self._guard is not None else None
-            if warning:
-                warn(warning)
+            for text in (warning, slow):
+                if text:
+                    warn(text)
+            self._divergence.check(step, means, self._saved_step)
 
     def _save(self) -> None:
         loop = {"stage": self._stage, "settings": self._settings, "window": self._log.window,
-                "latest": self._log.latest,
+                "latest": self._log.latest, "divergence": self._divergence.state,
                 "unhealthy_checks": getattr(self._guard, "unhealthy_checks", 0)}
         self._checkpoints.save(self.state, loop, self._batches.save)
         self._saved_step = self.step

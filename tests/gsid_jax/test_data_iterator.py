@@ -42,6 +42,16 @@ def test_a_missing_position_is_a_user_error(tmp_path):
         numbers().restore(str(tmp_path))
 
 
+def test_data_that_vanishes_is_a_user_error(tmp_path):
+    file = tmp_path / "shard-00001"
+    dataset = tf.data.Dataset.from_tensors({"x": tf.constant([1])}).repeat(4).batch(2).map(
+        lambda batch: batch | {"y": tf.io.read_file(str(file))})
+    batches = data_iterator.TaskIterator(dataset, 2)
+    with pytest.raises(UserError, match="the training data can no longer be read: .*shard-00001.*; "
+                       "expected the files that were there at the start: restore them"):
+        next(batches)
+
+
 def test_a_vocabulary_larger_than_the_embedding(monkeypatch):
     from tasks import location, vocabulary
     monkeypatch.setattr(vocabulary, "VOCABULARY", types.SimpleNamespace(vocab_size=2016))

@@ -104,7 +104,11 @@ def test_describe():
         "8 x cpu on 1 host, mesh data 4 x model 2, FSDP")
 
 
-def test_start_distributed_says_what_it_was_given():
-    with pytest.raises(UserError, match="--coordinator_address=None --num_processes=2 "
-                       "--process_id=0: .* drop --multihost"):
-        partitioning.start_distributed(None, 2, 0)
+def test_start_distributed_says_what_it_was_given(monkeypatch):
+    def refuse(*arguments):
+        raise RuntimeError("no such host")
+
+    monkeypatch.setattr(jax.distributed, "initialize", refuse)
+    with pytest.raises(UserError, match="--coordinator_address=nowhere:1 --num_processes=2 "
+                       "--process_id=0: no such host. .* drop --multihost"):
+        partitioning.start_distributed("nowhere:1", 2, 0)

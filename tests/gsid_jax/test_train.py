@@ -4,9 +4,11 @@ import functools
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
 import types
 
 import jax
@@ -16,6 +18,7 @@ import pytest
 from gsid_jax import optimizers, trainer
 from gsid_jax.checkpoints import (CheckpointConfig, RestoreCheckpointConfig, SaveCheckpointConfig,
                                   load_variables)
+from gsid_jax.divergence import DivergedError
 from gsid_jax.errors import UserError
 from gsid_jax.partitioning import Partitioner
 from gsid_jax.train import train
@@ -74,7 +77,8 @@ def test_reports(whole):
     assert lines[6].startswith("compiled in ")
     reports = [line for line in lines if line.startswith("step")]
     assert [line.split("  ")[0] for line in reports] == ["step 4/12", "step 8/12", "step 12/12"]
-    for part in ("loss ", "perplexity ", " steps/s", " examples/s", "ETA 0:0"):
+    for part in ("loss ", "perplexity ", " steps/s", " examples/s", "ETA 0:0",
+                 "waiting for data ", "goodput "):
         assert part in reports[0]
     assert whole.summary.step == 12 and whole.summary.resumed_from is None
     assert whole.summary.metrics == whole.seen[12]
@@ -157,6 +161,59 @@ def test_non_finite_stop_keeps_the_last_good_checkpoint(tmp_path):
                        "step 5 is kept"):
         toy_train(tmp_path, ToyData(nan_at=9))
     assert os.listdir(tmp_path / "checkpoints") == ["5"]
+
+
+def test_a_diverging_loss_stops_and_keeps_a_good_checkpoint(tmp_path):
+    model = ToyModel(optimizers.adamw(3.0, clip_norm=None), mutables=True)
+    with pytest.raises(DivergedError, match="training stopped: the loss diverges, it is .* at step "
+                       "4 .* The checkpoint of step 1 is kept. Lower LEARNING_RATE"):
+        toy_train(tmp_path, model=model, log_period=1, period=1)
+    assert os.listdir(tmp_path / "checkpoints") == ["1"]
+    assert toy_train(tmp_path, model=model, log_period=1, total_steps=6,
+                     divergence_factor=0.0)[0].step == 6
+
+
+def test_a_full_disk_is_named_and_the_last_checkpoint_kept(tmp_path, whole):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(number):
+        if number == 6:  # as if the disk had no room: files can no longer grow
+            while not (tmp_path / "checkpoints" / "5").is_dir():
+                time.sleep(0.01)  # it is written in the background
+            resource.setrlimit(resource.RLIMIT_FSIZE, (60, limits[1]))
+
+    try:
+        with pytest.raises(UserError, match="a checkpoint cannot be written to .*checkpoints: File "
+                           "too large; the checkpoint of step 5 is kept. Expected a directory with "
+                           "room .*: free space"):
+            toy_train(tmp_path, ToyData(on_batch=fill), log_period=100)  # no warning to print
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    summary, _ = toy_train(tmp_path)
+    assert summary.resumed_from == 5
+    assert_same_end(tmp_path, whole)
+
+
+def test_a_place_that_cannot_be_written_is_named():
+    with pytest.raises(UserError, match="a checkpoint cannot be written to /sys/gsid_jax/checkpoints"
+                       ": .*; there is no checkpoint yet. Expected .* or correct MODEL_DIR"):
+        toy_train("/sys/gsid_jax")
+
+
+def test_resumed_on_fewer_devices_it_ends_within_rounding(tmp_path, whole):
+    with pytest.raises(KeyboardInterrupt):
+        toy_train(tmp_path, ToyData(fail_at=6))
+    part = Partitioner(2, fsdp=True, devices=jax.devices()[:4])
+    summary, _ = toy_train(tmp_path, partitioner=part)
+    assert summary.resumed_from == 5
+    ours, theirs = load_variables(str(tmp_path)), load_variables(str(whole.folder))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_slow_input_is_said(tmp_path, capsys):
+    toy_train(tmp_path, ToyData(on_batch=lambda number: time.sleep(0.02)), total_steps=8)
+    assert "the input pipeline is the bottleneck" in capsys.readouterr().err
 
 
 def test_the_guard_stops_a_run(tmp_path):
