@@ -39,7 +39,8 @@ def main(argv: list[str]) -> None:
         raise UserError("no run given; expected --run_dir=RUN, the directory that the pipeline "
                         "wrote, or --gin_file=gin_configs/runs/evaluate.gin")
     result = compare(evaluation)
-    if len(evaluation.run_dirs) == 1:
+    own = result["methods"].get(evaluation.reference)
+    if len(evaluation.run_dirs) == 1 and own and own["has_ids"]:
         print(tables.report(evaluation.run_dirs[0], tree=_TREE.value))
     print(paper_tables.text(result), end="")
 

@@ -84,7 +84,7 @@ def compare(evaluation: Evaluation, say=print) -> dict[str, Any]:
             seconds[name] = seconds.get(name, 0.0) + time.monotonic() - begun
             judged.setdefault(name, [None] * len(evaluation.run_dirs))[number] = judgement
             about.setdefault(name, method)
-        if evaluation.reference in made:
+        if evaluation.reference in made and made[evaluation.reference].item_codes is not None:
             write_metrics(run_dir, catalogue, made[evaluation.reference],
                           judged[evaluation.reference][number].metrics)
     result = {

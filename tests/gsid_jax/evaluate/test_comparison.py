@@ -140,6 +140,16 @@ def test_a_collapsed_method_is_flagged_and_never_best(run):
         run.path / "evaluation" / "report.html").read_text(encoding="utf-8")
 
 
+def test_retrieval_alone_needs_no_ids(run):
+    import shutil
+    shutil.rmtree(run.path / "ids")
+    result = compare(Evaluation([str(run.path)], [specs.Bm25()], reference="BM25", resamples=0))
+    assert [table.title[:7] for table in paper_tables.all_tables(result)] == ["Table 2"]
+    page = (run.path / "evaluation" / "report.html").read_text(encoding="utf-8")
+    assert "Table 2" in page and 'id="tree"' not in page
+    assert not (run.path / "evaluation" / "metrics.json").exists()
+
+
 def test_flag_names_some_runs():
     healthy = {"codes": {"l1": {"collapsed": 0, "leak": 0}}}
     leaking = {"codes": {"l1": {"collapsed": 0, "leak": 1}}}
