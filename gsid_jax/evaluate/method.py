@@ -62,7 +62,8 @@ def load_run(run_dir: pathlib.Path, catalogue: Catalogue, name: str = "GSID",
                         f"the codebook size of {run_dir}: run the final assignment again")
     levels = {t: {key: float(each[key]) for key in ("keep", "agreement")
                   if isinstance(each.get(key), (int, float))} for t, each in stats.items()}
-    return Method(name, item_codes, query_codes, item_vectors, query_vectors, size, levels)
+    return Method(name, item_codes, query_codes, item_vectors, query_vectors, codebook_size=size,
+                  level_stats=levels)
 
 
 def _load_codes(path: pathlib.Path, key: str, expected: pa.ChunkedArray) -> np.ndarray:
