@@ -20,7 +20,7 @@ class Ranking:
     rank: the in-ID score. 'dot': dot product of query and item representation (both of unit
     length). 'conversion': log(1 + conversions), over that of the best item of the index. 'mix':
     dot + conversion_weight * conversion.
-    id_weight: None: 1 for 'conversion', else 0, or 0.05 with a click log.
+    id_weight: None: 1 for 'conversion', else 0, or 0.02 with a click log.
     items_per_id: only so many items of each ID, those that convert best; 0: all.
     lexical_candidates: BM25's best so many are candidates too, if lexical_weight is not 0.
     conversions: which statistic of the index counts as conversions.
@@ -49,7 +49,7 @@ class Ranking:
         """What id_weight None stands for."""
         if self.id_weight is not None:
             return self.id_weight
-        return 1.0 if self.rank == "conversion" else 0.05 if click_log else 0.0
+        return 1.0 if self.rank == "conversion" else 0.02 if click_log else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
