@@ -32,8 +32,7 @@ EXTRAS = {
     "eval": EVAL,
     "beam": BEAM,
     "hf": HF,
-    "data": DATA,
-    "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", *EVAL, *BEAM, *HF, *DATA],
+    "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", *EVAL, *BEAM, *HF],
     "cuda": ["jax[cuda13]>=0.10.2,<0.11"],
     "tpu": ["jax[tpu]>=0.10.2,<0.11"],
 }
