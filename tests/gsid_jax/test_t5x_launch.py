@@ -124,13 +124,14 @@ def test_a_native_t5x_checkpoint_starts_a_training(run_dir, tmp_path):
         vocab_size=256, dtype="float32", emb_dim=16, num_heads=2, num_encoder_layers=1,
         num_decoder_layers=1, head_dim=8, mlp_dim=16, mlp_activations=("gelu", "linear"),
         dropout_rate=0.0, logits_via_embedding=True)
-    module = network.Transformer(config)
-    tokens = np.ones((2, 4), np.int32)
-    variables = module.init(jax.random.PRNGKey(0), tokens, tokens, tokens, enable_dropout=False)
-    state = train_state.FlaxOptimTrainState.create(adafactor.Adafactor(), variables)
-    saver = checkpoints.Checkpointer(state, partitioning.PjitPartitioner(num_partitions=1),
-                                     str(tmp_path / "native"))
-    saver.save(state)
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        module = network.Transformer(config)
+        tokens = np.ones((2, 4), np.int32)
+        variables = module.init(jax.random.PRNGKey(0), tokens, tokens, tokens, enable_dropout=False)
+        state = train_state.FlaxOptimTrainState.create(adafactor.Adafactor(), variables)
+        saver = checkpoints.Checkpointer(state, partitioning.PjitPartitioner(num_partitions=1),
+                                         str(tmp_path / "native"))
+        saver.save(state)
     found = checkpoint_files.load_variables(str(tmp_path / "native"))["params"]
     for name, value in checkpoint_files.by_name(variables["params"]).items():
         np.testing.assert_array_equal(checkpoint_files.by_name(found)[name], value, err_msg=name)

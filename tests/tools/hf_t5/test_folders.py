@@ -13,10 +13,13 @@ from sentencepiece import SentencePieceProcessor
 from gsid_jax import checkpoint_files, launch, trained_model
 from gsid_jax.codebook import CodebookConfig
 from gsid_jax.errors import UserError
+from gsid_jax.gsid_model import CodebookHead
 from tasks import location
 from tests.tools.hf_t5 import folders
 from tools import export_hf_t5, import_hf_t5
 from tools.hf_t5 import gsid_file
+
+CONFIG = CodebookConfig(start_samples=16, prefix_buckets=8, centring=0.4)
 
 
 @pytest.fixture(autouse=True)
@@ -188,71 +191,77 @@ def test_folders_that_are_none(tmp_path, english):
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_run_dir, tmp_path_factory):
-    """The tiny run's second step with lived-in codebooks, as a Hugging Face folder."""
-    run = tmp_path_factory.mktemp("hf_run") / "run"
-    shutil.copytree(tiny_run_dir, run)
-    loaded = trained_model.load_run(run)
-    rng = np.random.default_rng(0)
-    codebook = jax.tree.map(lambda x: rng.random(x.shape).astype(x.dtype) + x,
-                            loaded.variables["codebook"])
-    from gsid_jax import checkpoints
-    from gsid_jax.trainer import TrainState
-    shutil.rmtree(run / "step_2" / "checkpoints")
-    saver = checkpoints.Checkpoints(str(run / "step_2"))
-    saver.save(TrainState(np.int32(1), loaded.variables["params"], (), {"codebook": codebook},
-                          np.zeros(2, np.uint32)), {"stage": "step_2"})
-    saver.close()
-    lines = export_hf_t5.export_hf_t5(run / "step_2", run.parent / "hf")
-    location.reset()
-    return run, run.parent / "hf", lines
-
-
-TEXTS = ["used apple phone number 3", "lego brick set in good condition", "sony camera"]
+def exported(tmp_path_factory, english):
+    """A GSID model of two levels with lived-in codebooks: what it is, MODEL_DIR, folder, lines."""
+    root, rng = tmp_path_factory.mktemp("gsid"), np.random.default_rng(0)
+    folder = source(root, vocabulary=english)
+    head = CodebookHead(CONFIG, 2, 4, 8)
+    collection = jax.jit(head.init)(jax.random.key(0), np.zeros((1, 2, 8), np.float32),
+                                    np.zeros((1, 2), np.int32))["codebook"]
+    codebook = jax.tree.map(
+        lambda x: np.asarray(rng.random(x.shape) + np.asarray(x)).astype(x.dtype), collection)
+    bos, pad, codes = (rng.random(shape, np.float32) for shape in ((8,), (8,), (4, 8)))
+    extras = gsid_file.Extras(bos, [codes], codebook, CONFIG, 2, 4, pad)
+    gsid_file.write(folder / gsid_file.FILE, extras)
+    import_hf_t5.import_hf_t5(folder, root / "ours")
+    lines = export_hf_t5.export_hf_t5(root / "ours", root / "back")
+    return extras, root / "ours", root / "back", lines
 
 
 def test_gsid_goes_out_and_comes_back(exported, tmp_path):
-    run, folder, lines = exported
+    extras, ours, back, lines = exported
     assert "2 codebooks, 1 tables of code embeddings and bos" in lines[0]
     assert "row 0 of the embedding is bos" in lines[1]
-    before = trained_model.load_run(run)
-    import_hf_t5.import_hf_t5(folder, tmp_path / "ours")
-    after = trained_model.load((), tmp_path / "ours")
-    assert after.hash == before.hash
-    assert after.model.level == 2 and after.model.codebook == before.model.codebook
+    tables = load_file(back / "model.safetensors")["shared.weight"]
+    np.testing.assert_array_equal(tables[0], extras.bos)
+    before = trained_model.load((), ours)
+    assert before.model.level == 2 and before.model.codebook == CONFIG
+    params = before.variables["params"]
+    np.testing.assert_array_equal(params["token_embedder"]["embedding"][0], extras.pad_embedding)
+    for name, value in checkpoint_files.by_name(extras.codebook).items():
+        np.testing.assert_array_equal(
+            checkpoint_files.by_name(before.variables["codebook"])[name], value, err_msg=name)
+    import_hf_t5.import_hf_t5(back, tmp_path / "again")
+    assert trained_model.load((), tmp_path / "again").hash == before.hash
     with pytest.raises(UserError, match="exists already; expected a new directory"):
-        export_hf_t5.export_hf_t5(run / "step_2", folder)
+        export_hf_t5.export_hf_t5(ours, back)
 
 
 def test_the_layout_of_gsid_safetensors(exported):
-    tensors = load_file(exported[1] / gsid_file.FILE)
+    extras, _, back, _ = exported
+    tensors = load_file(back / gsid_file.FILE)
     assert {name: value.shape for name, value in tensors.items()
             if not name.startswith("state.")} == {
-        "bos": (16,), "code_embeddings.1": (8, 16), "codebook.1": (8, 16), "codebook.2": (8, 16),
-        "centring.2": (1, 8, 16), "pad_embedding": (16,)}
-    found = gsid_file.read(exported[1])
-    assert found.level == 2 and found.codebook_config == CodebookConfig()
+        "bos": (8,), "code_embeddings.1": (4, 8), "codebook.1": (4, 8), "codebook.2": (4, 8),
+        "centring.2": (1, 4, 8), "pad_embedding": (8,)}
+    level = extras.codebook["level_2"]
+    np.testing.assert_allclose(tensors["centring.2"],
+                               level["prefix_sum"] / level["prefix_count"][..., None], rtol=1e-6)
+    assert gsid_file.read(back).codebook_config == CONFIG
 
 
 def test_pytorch_alone_makes_the_same_ids(exported):
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    run, folder, _ = exported
-    loaded = trained_model.load_run(run)
-    from tasks.tokens import encode_batch
-    tokens = encode_batch(loaded.vocabulary, TEXTS, 20)
-    codes, aux = jax.jit(loaded.model.predict_batch_with_aux)(
+    from tools.hf_t5.semantic_ids import SemanticIDs
+    loaded = trained_model.load((), exported[1])
+    tokens = np.random.default_rng(1).integers(3, 128, (16, 12))
+    tokens[5:, 7:] = 0
+    codes, _ = jax.jit(loaded.model.predict_batch_with_aux)(
         loaded.variables["params"], {"encoder_input_tokens": tokens}, None,
         {"codebook": loaded.variables["codebook"]})
-    from tools.hf_t5.semantic_ids import SemanticIDs
-    found = SemanticIDs(str(folder))(torch.tensor(tokens).long())
-    np.testing.assert_array_equal(found.numpy(), codes)
-    assert np.isfinite(aux["log_prob"]).all()
+    assert len(np.unique(codes, axis=0)) > 1
+    np.testing.assert_array_equal(SemanticIDs(str(exported[2]))(torch.tensor(tokens)).numpy(),
+                                  codes)
 
 
 def test_the_commands(exported, tmp_path, capsys):
-    assert export_hf_t5.main([f"--source={exported[0] / 'step_1'}",
-                              f"--output={tmp_path / 'one'}"]) == 0
+    assert export_hf_t5.main([f"--source={exported[1]}", f"--output={tmp_path / 'one'}"]) == 0
     assert "2 codebooks" in capsys.readouterr().out
     assert export_hf_t5.main([f"--source={tmp_path}", f"--output={tmp_path / 'two'}"]) == 1
     assert "no checkpoint at" in capsys.readouterr().err
+    broken = tmp_path / "broken"
+    shutil.copytree(exported[2], broken)
+    (broken / gsid_file.FILE).write_bytes(b"no")
+    assert import_hf_t5.main([f"--source={broken}", f"--output={tmp_path / 'three'}"]) == 1
+    assert "gsid.safetensors cannot be read" in capsys.readouterr().err
