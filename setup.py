@@ -17,7 +17,9 @@ CORE = [
     "absl-py>=2.1,<3",  # flags
     # 0.2.2 ships code generated for protobuf 7, which apache-beam does not take yet.
     "sentencepiece==0.2.1",
-    "pyarrow>=20,<27",  # Parquet in and out
+    "pyarrow>=20,<27",  # Parquet in and out; raw logs to datasets
+    "scipy>=1.14,<2",  # sparse matrices of swing and M10
+    "pyyaml>=6,<7",  # column maps
 ]
 EVAL = [
     "scikit-learn>=1.4,<2",  # checks our metrics in the tests
@@ -27,7 +29,6 @@ EVAL = [
 ]
 BEAM = ["apache-beam>=2.65,<2.80"]  # data preparation on a cluster
 HF = ["safetensors>=0.4,<0.9"]  # T5 weights in and out, without torch
-DATA = ["polars>=1.30,<3", "duckdb>=1.2,<3"]  # raw logs to datasets on one machine
 EXTRAS = {
     "eval": EVAL,
     "beam": BEAM,

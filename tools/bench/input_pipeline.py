@@ -1,11 +1,11 @@
 """Measures the input pipeline: examples and tokens a second, and how often training would wait.
 
     python -m tools.bench.input_pipeline --run_dir=RUN --output=docs/results/input_pipeline.md \\
-        [--step_ms=50,200] [--batch_size=128] [--cache_dir=CACHE]
+        [--step_ms=50,200] [--batch_size=128] [--cached]
 
 reads the tasks of a finished run as training does, from TFDS to host batches, and then again with
-steps of a given length: a step waits if its batch is not ready. With --cache_dir the tasks are read
-from their cached tokens too (tools.cache_tasks).
+steps of a given length: a step waits if its batch is not ready. With --cached the query-item task is
+read from its cached tokens too (tools.cache_tasks).
 """
 
 import argparse
@@ -93,7 +93,7 @@ def _cpu() -> float:
 
 
 def measure(run_dir: pathlib.Path, batch_size: int, step_ms: list[int], seconds: float,
-            cache_dir: str = "") -> dict[str, Any]:
+            cached_too: bool = False) -> dict[str, Any]:
     """Measures pre-training, step 1 and step 2 of a run."""
     import tasks  # registers them  # pylint: disable=unused-import
     from tasks import location
@@ -102,12 +102,14 @@ def measure(run_dir: pathlib.Path, batch_size: int, step_ms: list[int], seconds:
     if assignment.exists():
         stages["step 2"] = ("gsid_query_item", str(assignment))
     found: dict[str, Any] = {}
-    for cached in ([False, True] if cache_dir else [False]):
+    for cached in ([False, True] if cached_too else [False]):
         for stage, (task, step_dir) in stages.items():
+            if cached and task != "gsid_query_item":
+                continue
             name = f"{stage}, cached tokens" if cached else stage
             with location.use(data_dir=run_dir / "data", step_dir=step_dir,
                               vocabulary=run_dir / "vocab" / "sentencepiece.model",
-                              **({"token_cache": cache_dir} if cached else {})):
+                              cached_tokens=cached):
                 rate = throughput(batches(task, batch_size, LENGTHS[task]), task, seconds)
                 found[name] = rate | {f"with steps of {ms} ms": waits(
                     batches(task, batch_size, LENGTHS[task]), ms / 1000,
@@ -139,7 +141,8 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--run_dir", required=True, type=pathlib.Path, help="a finished run")
-    parser.add_argument("--cache_dir", default="", help="what tools.cache_tasks wrote")
+    parser.add_argument("--cached", action="store_true",
+                        help="measure what tools.cache_tasks wrote too")
     parser.add_argument("--output", type=pathlib.Path, help="page to write; default: print it")
     parser.add_argument("--json", help="file that receives the figures")
     parser.add_argument("--batch_size", type=int, default=128)
@@ -148,14 +151,14 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         steps = [int(ms) for ms in args.step_ms.split(",")]
-        found = measure(args.run_dir, args.batch_size, steps, args.seconds, args.cache_dir)
+        found = measure(args.run_dir, args.batch_size, steps, args.seconds, args.cached)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if args.json:
         write_json(args.json, found)
     text = page(found, args.batch_size, "python -m tools.bench.input_pipeline --run_dir=RUN"
-                + (" --cache_dir=CACHE" if args.cache_dir else "")
+                + (" --cached" if args.cached else "")
                 + f" --batch_size={args.batch_size} --step_ms={args.step_ms}")
     write_page(text, args.output)
     return 0

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import pathlib
 import platform
 from collections.abc import Sequence
 from typing import Any
@@ -35,3 +36,11 @@ def hardware() -> str:
     except OSError:
         pass
     return f"{os.cpu_count()} CPU cores ({name})"
+
+
+def write_page(text: str, output: pathlib.Path | None) -> None:
+    """Prints a page, and writes it if a file is given."""
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+    print(text)
