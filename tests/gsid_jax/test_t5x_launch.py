@@ -135,7 +135,7 @@ def test_a_native_t5x_checkpoint_starts_a_training(run_dir, tmp_path):
     found = checkpoint_files.load_variables(str(tmp_path / "native"))["params"]
     for name, value in checkpoint_files.by_name(variables["params"]).items():
         np.testing.assert_array_equal(checkpoint_files.by_name(found)[name], value, err_msg=name)
-    fresh = ["code_embedders_.*"]
+    fresh = ["params/code_embedders_.*"]
     common = {"INITIAL_CHECKPOINT_PATH": str(tmp_path / "native"), "TRAIN_STEPS": 2,
               "WARMUP_STEPS": 0, "TASK_FEATURE_LENGTHS": LENGTHS["pretrain"],
               "EVAL_PERIOD": 2, "CHECKPOINT_PERIOD": 2}
