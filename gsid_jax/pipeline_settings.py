@@ -147,9 +147,13 @@ class Pipeline:
             f"UNIT = {unit!r}", *self.bindings, *self.pretrain_bindings]
 
     def fit_stage(self) -> tuple[list[str], list[str]]:
+        """gin files and bindings of the fit; parameters (NAME.parameter) of the steps hold in it
+        too, so that its codebooks have the shapes of theirs."""
+        kept = [b for b in self.step_stage(self.levels)[1]
+                if "." in b.partition("=")[0] or b.startswith("include ")]
         return [*self.model_gin, self.fit_gin], [
-            f"GROUP_SIZE = {self.group_size}", f"initial/run_path.name = 'step_{self.levels}'",
-            *self.bindings, *self.fit_bindings]
+            f"GROUP_SIZE = {self.group_size}", *self.bindings, *kept,
+            f"initial/run_path.name = 'step_{self.levels}'", *self.fit_bindings]
 
     def dual_encoder_stage(self) -> tuple[list[str], list[str]]:
         bindings = [*self.bindings, *self.dual_encoder_bindings]
