@@ -21,7 +21,7 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/.installed: setup.py | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[eval]'
 	touch $@
 
 $(VENV)/.installed-test: setup.py $(VENV)/.installed
