@@ -35,10 +35,10 @@ def test_every_variant_names_known_bindings():
     from gsid_jax import launch
     bindings = {b for variant in ablate.VARIANTS.values() for b in variant}
     parameters = sorted(b for b in bindings if "." in b.partition("=")[0])
-    launch.names_used(["gin_configs/runs/pipeline.gin"], parameters)  # raises for an unknown one
-    known = set().union(launch.names_used(["gin_configs/runs/pipeline.gin"]), *(
-        launch.names_used(["gin_configs/models/tiny.gin", f"gin_configs/runs/{stage}.gin"])
-        for stage in ("gsid_step_1", "pretrain")))
+    stages = [["gin_configs/models/tiny.gin", f"gin_configs/runs/{stage}.gin"]
+              for stage in ("gsid_step_1", "pretrain")]
+    launch.names_used(stages[0], parameters)  # raises for an unknown one
+    known = set().union(*map(launch.names_used, [["gin_configs/runs/pipeline.gin"], *stages]))
     assert {b.partition("=")[0] for b in bindings - set(parameters)} <= known
 
 
