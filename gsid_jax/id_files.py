@@ -146,7 +146,8 @@ class IdFile:
             encoded = encoder.encode_tokens(
                 [encoder.tokenize(row.text, kind) if isinstance(row.text, str) else row.text
                  for row in part_rows],
-                None if codes is None else codes[[row.row for row in part_rows]], progress)
+                codes=None if codes is None else codes[[row.row for row in part_rows]],
+                progress=progress)
             return id_table(kind, part_rows, encoded, embeddings)
 
         self.fill_parts(rows, table, shards, shard_index, label)

@@ -15,7 +15,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -217,22 +217,20 @@ class Run:
                                     seed=self.pipeline.seed)
 
     def _pretrain(self) -> None:
-        self._parse(*self.pipeline.pretrain_stage())
-        self._train("pretrain")
+        self._train("pretrain", lambda: self._parse(*self.pipeline.pretrain_stage()))
 
     def _step(self, t: int) -> None:
-        self._parse(*self.pipeline.step_stage(t))
-        self._train(f"step_{t}")
+        self._train(f"step_{t}", lambda: self._parse(*self.pipeline.step_stage(t)))
 
     def _dual_encoder(self) -> None:
-        self._parse_dual_encoder()
-        self._train("dual_encoder")
+        self._train("dual_encoder", self._parse_dual_encoder)
 
-    def _train(self, name: str) -> None:
-        """Trains what the configuration in force says."""
+    def _train(self, name: str, configure: Callable[[], None]) -> None:
+        """Trains what `configure` puts in force, unless T5X has."""
         if trained := t5x_checkpoints.steps(str(self.dir / name)):
             self.say(f"{name} was trained by T5X, to step {max(trained):,}: taken as it is")
             return
+        configure()
         from gsid_jax import gin_setup
         from gsid_jax.trained_model import vocabulary_info
         from tasks.vocabulary import VOCABULARY
@@ -272,8 +270,7 @@ class Run:
         self.say(f"a new tree of {counts['leaves']:,} IDs for {counts['items']:,} items")
 
     def _fit(self) -> None:
-        self._parse(*self.pipeline.fit_stage())
-        self._train("fit")
+        self._train("fit", lambda: self._parse(*self.pipeline.fit_stage()))
 
     def _lookup(self) -> None:
         from gsid_jax import final_lookup

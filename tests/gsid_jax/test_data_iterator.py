@@ -57,7 +57,8 @@ def test_a_vocabulary_larger_than_the_embedding(monkeypatch):
     monkeypatch.setattr(vocabulary, "VOCABULARY", types.SimpleNamespace(vocab_size=2016))
     model = types.SimpleNamespace(module=types.SimpleNamespace(
         config=types.SimpleNamespace(vocab_size=1024)))
-    data_iterator.check_vocabulary(model)  # no vocabulary in force
+    with location.use(vocabulary=""):  # no vocabulary in force
+        data_iterator.check_vocabulary(model)
     with location.use(vocabulary="v.model"):
         with pytest.raises(UserError, match="v.model has 2016 ids with its extra ids, but "
                            "network.T5Config.vocab_size is 1024; .* set VOCAB_SIZE = 2048"):

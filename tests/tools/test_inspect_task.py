@@ -70,7 +70,8 @@ def test_runs_from_the_command_line(catalogue, start, bindings):
 
 
 @pytest.mark.parametrize("args,message", [
-    (["--task=nothing"], "unknown task or mixture 'nothing'; known tasks: gsid_item_cloze"),
+    (["--task=nothing"],
+     "unknown task or mixture 'nothing'; known tasks: gsid_code_accuracy, gsid_item_cloze"),
     (["--task=gsid_items"], "tasks.location.data_location.data_dir is not set"),
     (["--task=gsid_items", "--lengths=64"], "--lengths is '64'; expected NAME=NUMBER"),
     (["--task=gsid_items", "--size=4"], "unknown argument --size=4"),

@@ -1,5 +1,6 @@
 """Encoder states, logits and loss are those of `transformers`."""
 
+import dataclasses
 import importlib.util
 
 import jax
@@ -92,7 +93,8 @@ def test_dropout_is_the_folders_and_off_without_a_key():
         config = folders.config_of("t5_1_1", dropout_rate=rate)
         network = hf_config.to_network(config, tensors, num_levels=2, codebook_size=4)
         assert network.dropout_rate == rate
-        model = PretrainModel(GSIDNetwork(network))
+        rows = parameters.padded(network.vocab_size)
+        model = PretrainModel(GSIDNetwork(dataclasses.replace(network, vocab_size=rows)))
         params = parameters.to_ours(network, tensors, "folder").params
         losses[rate] = [float(model.loss_fn(params, batch, key)[0])
                         for key in (None, jax.random.key(0), jax.random.key(1))]
