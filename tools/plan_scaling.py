@@ -18,7 +18,7 @@ from typing import Any
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import read_json
 from tools.launch_plan.chips import GIB
-from tools.bench.page import results_page, table
+from tools.bench.results_page import results_page, table
 
 SAMPLES = 200_000_000
 PER_CHIP = 16  # items a chip of the weak scaling
@@ -114,10 +114,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def page(weak, large, epochs, argv) -> str:
     """The results page."""
     more = "\n".join([
-        "## v5e-256 at large global batches", "", *table(HEADER, large), "",
+        "## v5e-256 at large global batches", "", table(HEADER, large),
         f"## An epoch of {SAMPLES:,} items", "",
-        *table(("topology", "chips", "step t", "batch", "step ms", "hours", "chip-hours"), epochs),
-        "", "Hours are those of the roofline without overlap, at peak rates: a real run takes "
+        table(("topology", "chips", "step t", "batch", "step ms", "hours", "chip-hours"), epochs),
+        "Hours are those of the roofline without overlap, at peak rates: a real run takes "
         "longer by its distance from the roofline. h100:32 is the program of a TPU v5p slice of "
         "32 chips priced at an H100's rates (NVLink in hosts of 8, one 400 Gbit/s card a GPU).",
         "The paper used 32 A800."])

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import write_json
-from tools.bench.page import results_page
+from tools.bench.results_page import results_page
 
 GIN_FILE = "gin_configs/runs/soak.gin"
 STAGE = re.compile(r"^\[(\d+)/(\d+)\] (\w+)$")

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from tools.bench import running
-from tools.bench.page import results_page
+from tools.bench.results_page import results_page, write_text
 
 HEADER = ("implementation", "ms forward and gradient", "largest difference of output",
           "of the bias's gradient")
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows.append([name, f"{milliseconds:.2f}", *(f"{d:.1e}" for d in difference)])
         print(" | ".join(rows[-1]), flush=True)
     if args.report:
-        running.write(args.report, results_page(
+        write_text(args.report, results_page(
             "Attention with T5's bias",
             "python -m tools.bench.attention " + shlex.join(sys.argv[1:] if argv is None else argv),
             f"{jax.devices()[0].device_kind}, [{args.batch}, {args.length}, {args.heads}, 64] "

@@ -20,7 +20,7 @@ import sys
 import time
 
 from gsid_jax.manifest import write_json
-from tools.bench.page import write_page
+from tools.bench.results_page import write_page
 
 FILES = ("items", "interactions", "sequences", "q2i_test", "i2i_test")
 

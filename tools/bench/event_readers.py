@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from tools.bench.page import write_page
+from tools.bench.results_page import write_page
 
 ACTIONS = ("click", "contact", "purchase")
 

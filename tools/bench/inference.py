@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import write_json
 from tools.bench import running, shapes
-from tools.bench.page import results_page
+from tools.bench.results_page import results_page, write_text
 
 HEADER = ("case", "ours items/s", "PyTorch items/s", "speed against PyTorch", "ours CPU s",
           "PyTorch CPU s")
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         write_json(args.json, {"command": command, "results": results})
     if args.report:
-        running.write(args.report, results_page(
+        write_text(args.report, results_page(
             "Offline inference against PyTorch", command,
             "Texts to 4 codes each, encoder once, greedy. PyTorch: transformers' T5 with its key-"
             f"value cache (tools/bench/torch_side.py). {running.load()}", HEADER, rows))

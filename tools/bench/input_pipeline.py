@@ -24,7 +24,7 @@ import numpy as np
 
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import write_json
-from tools.bench.page import write_page
+from tools.bench.results_page import write_page
 
 READY_SECONDS = 0.001  # a batch that comes within this was ready
 TOKENS = {"gsid_pretrain": ("encoder_input_tokens", "decoder_target_tokens"),

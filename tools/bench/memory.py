@@ -19,7 +19,7 @@ from typing import Any
 
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import write_json
-from tools.bench.page import results_page
+from tools.bench.results_page import results_page, write_text
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "plain": {},
@@ -106,14 +106,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         write_json(args.json, {"command": command, "results": results})
     if args.report:
-        with open(args.report, "w", encoding="utf-8") as file:
-            file.write(results_page(
-                "Peak memory of a train step", command,
-                f"GiB on one {'TPU v5e chip (16 GiB)' if args.device == 'tpu' else 'CPU device'} "
-                f"by the compiler's own account: {args.size}, GSID step {args.level}, "
-                f"{args.length} tokens an item, two queries of {args.query_length}, {args.dtype}, "
-                "AdamW, scanned layers. The state is part of it and stays the same size.",
-                ("variant", *(f"batch {n:,}" for n in sizes)), rows))
+        write_text(args.report, results_page(
+            "Peak memory of a train step", command,
+            f"GiB on one {'TPU v5e chip (16 GiB)' if args.device == 'tpu' else 'CPU device'} "
+            f"by the compiler's own account: {args.size}, GSID step {args.level}, "
+            f"{args.length} tokens an item, two queries of {args.query_length}, {args.dtype}, "
+            "AdamW, scanned layers. The state is part of it and stays the same size.",
+            ("variant", *(f"batch {n:,}" for n in sizes)), rows))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a page of results says of how it was made."""
+"""Pages of results: how they were made, their tables, and writing them."""
 
 import datetime
 import importlib.metadata
@@ -7,6 +7,7 @@ import pathlib
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from gsid_jax.manifest import versions, write_json
@@ -14,14 +15,14 @@ from gsid_jax.manifest import versions, write_json
 EXTRA_PACKAGES = ("torch", "transformers", "bm25s", "pyarrow")
 
 
-def processor() -> str:
-    """The name of the processor, as far as the system tells."""
+def hardware() -> str:
+    """'2 CPU cores (AMD EPYC 9R14)': this machine, as far as the system tells."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.machine()
+        lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return f"{os.cpu_count()} CPU cores ({names[0] if names else platform.machine()})"
 
 
 def circumstances(module: str, seeds: str = "0") -> dict[str, Any]:
@@ -34,7 +35,7 @@ def circumstances(module: str, seeds: str = "0") -> dict[str, Any]:
             continue
     return {"command": f"python -m {module} {shlex.join(sys.argv[1:])}".strip(),
             "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-            "seeds": seeds, "hardware": f"{os.cpu_count()} CPU cores ({processor()})",
+            "seeds": seeds, "hardware": hardware(),
             "versions": found}
 
 
@@ -45,16 +46,38 @@ def opening(title: str, made: dict[str, Any]) -> str:
             f"{made['hardware']}, {software}.\n\n")
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
+def results_page(title: str, command: str, text: str, header: Sequence[str],
+                 rows: Sequence[Sequence[Any]], more: str = "") -> str:
+    """Markdown with the command, date, hardware, versions, `text`, the table and `more`."""
+    software = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return (f"# {title}\n\nMade by `{command}` on "
+            f"{datetime.datetime.now(datetime.timezone.utc).date()}, {hardware()}, {software}.\n\n"
+            f"{text}\n\n{table(header, rows)}" + (f"\n{more.strip()}\n" if more else ""))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A Markdown table."""
-    lines = ["| " + " | ".join(cells) + " |" for cells in [header, *rows]]
+    lines = ["| " + " | ".join(map(str, cells)) + " |" for cells in [header, *rows]]
     return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]]) + "\n"
 
 
 def write(path: str | os.PathLike, text: str, values: dict[str, Any]) -> None:
     """Writes the page and, beside it under the same name, the values as JSON."""
+    write_json(pathlib.Path(path).with_suffix(".json"), values)
+    write_text(path, text)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes the page under a temporary name, then renames."""
     path = pathlib.Path(path)
-    write_json(path.with_suffix(".json"), values)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".tmp")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
+
+
+def write_page(text: str, output: pathlib.Path | None) -> None:
+    """Prints a page, and writes it if a file is given."""
+    if output:
+        write_text(output, text)
+    print(text)

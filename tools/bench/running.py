@@ -60,8 +60,3 @@ def load() -> str:
     return (f"Load average at the end {one:.1f}" + (
         " on a machine that did other work too: these timings are **provisional**; CPU seconds "
         "are the fairer column." if busy else "."))
-
-
-def write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)

@@ -15,7 +15,7 @@ from typing import Any
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import write_json
 from tools.bench import running, shapes
-from tools.bench.page import results_page
+from tools.bench.results_page import results_page, write_text
 
 BASE = {"size": "tiny", "B": 64, "Q": 2, "L": 32, "Lq": 16, "t": 1, "K": 128}
 CHANGES: Sequence[Mapping[str, Any]] = (
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         write_json(args.json, {"command": command, "results": results})
     if args.report:
-        running.write(args.report, results_page(
+        write_text(args.report, results_page(
             "What a train step costs", command,
             f"K codes a level, t the level in training, L tokens an item, B items. "
             f"{running.load()}", HEADER, rows))

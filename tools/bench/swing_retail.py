@@ -27,7 +27,7 @@ from gsid_jax.errors import UserError
 from tasks import raw_paths, swing, view_files
 from tasks.raw_files import Rejects
 from tools import swing_i2i
-from tools.bench.page import write_page
+from tools.bench.results_page import write_page
 from tools.marketplace.writer import JsonLines
 
 TRAIN_SHARE = 0.8  # of the time

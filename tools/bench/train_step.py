@@ -17,7 +17,7 @@ from typing import Any
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import write_json
 from tools.bench import running, shapes
-from tools.bench.page import results_page
+from tools.bench.results_page import results_page, write_text
 
 HEADER = ("case", "ours ms", "PyTorch ms", "speed against PyTorch", "ours CPU s", "PyTorch CPU s",
           "TFLOP a step", "ours GFLOP/s", "MFU", "PyTorch MFU")
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         write_json(args.json, {"command": command, "peak": peak, "results": results})
     if args.report:
-        running.write(args.report, results_page(
+        write_text(args.report, results_page(
             "Train step against PyTorch", command,
             f"Best matrix product of this machine ({args.matmul_size} x {args.matmul_size}, "
             f"{args.dtype}): {peak / 1e9:,.1f} GFLOP/s. PyTorch: transformers' T5 doing the same "
