@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gsid_jax import item_ids, leaf_marginals, step_records
+from gsid_jax import item_ids, step_records
 from gsid_jax.encode import Encoder
 from gsid_jax.leaf_model import with_leaves
 from gsid_jax.manifest import read_json, write_json

@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import os
 import pathlib
+import platform
 import time
 from typing import Iterator, Mapping, Sequence
 
@@ -50,7 +51,18 @@ def file_hash(path: str | os.PathLike) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
+def hardware() -> str:
+    """'2 CPU cores (AMD EPYC 9R14)': this machine, as far as the system tells."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} CPU cores ({names[0] if names else platform.machine()})"
+
+
 def versions() -> dict[str, str]:
+    """Installed versions of the packages that results depend on."""
     found = {}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -10,12 +10,11 @@ skips what is done, resumes what was cut off and refuses a configuration that di
 recorded.
 """
 
-import dataclasses
 import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from gsid_jax.errors import UserError
-from tasks import raw_formats, raw_paths
+from tasks import raw_formats
 from tasks.raw_formats import BadRecord, unit
 from tasks.raw_paths import JSON_SUFFIXES, PARQUET_SUFFIX, RawFile, Source, check_path
 

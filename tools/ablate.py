@@ -13,9 +13,7 @@ included; the page names what is missing. With --variants=none only the page is 
 import argparse
 import datetime
 import json
-import os
 import pathlib
-import platform
 import shlex
 import statistics
 import subprocess
@@ -23,7 +21,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from gsid_jax.errors import UserError
-from gsid_jax.manifest import versions
+from gsid_jax.manifest import hardware, versions
 from tools.ablation_variants import DEFAULT, VARIANTS
 from tools.train_seeds import parse_seeds
 
@@ -141,7 +139,7 @@ def report(results: Results, command: str, seeds: Sequence[int], gin_file: str) 
     gaps = ("Not run yet, the same command adds them: " + "; ".join(missing) + ".\n\n"
             if missing else "")
     return (f"# The recipe, one change at a time\n\nMade by `{command}` on {today()}, configuration "
-            f"`{gin_file}`, {os.cpu_count()} CPU cores ({platform.machine()}), {software}.\n\nData: "
+            f"`{gin_file}`, {hardware()}, {software}.\n\nData: "
             f"{counts}.\n\n{NOTE}\n\n{table(results)}\n{gaps}")
 
 

@@ -11,9 +11,7 @@ the data, as popular as the clicked ones ('popular'); or such of the clicked ite
 """
 
 import argparse
-import os
 import pathlib
-import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +22,7 @@ from scipy.stats import rankdata
 
 from gsid_jax.errors import UserError
 from gsid_jax.evaluate.catalogue import load_catalogue
-from gsid_jax.manifest import versions
+from gsid_jax.manifest import hardware, versions
 from tools.ablate import cell, today
 from tools.ctr import events as clicks
 from tools.ctr import features, network
@@ -164,8 +162,8 @@ def report(tables: str, command: str, run_dir: pathlib.Path, seeds: Sequence[int
                          if name in ("jax", "flax", "optax", "numpy"))
     explanation = " ".join(line.strip() for line in __doc__.split("\n\n")[2].splitlines())
     return (f"# Semantic IDs as features of a click model\n\nMade by `{command}` on {today()}, "
-            f"seeds {', '.join(map(str, seeds))}, {os.cpu_count()} CPU cores "
-            f"({platform.machine()}), {software}. mean ± standard deviation over seeds (of "
+            f"seeds {', '.join(map(str, seeds))}, {hardware()}, "
+            f"{software}. mean ± standard deviation over seeds (of "
             f"negatives and network together).\n\n{explanation} In the simulated marketplace nobody "
             "views an item twice, so that without units there is nothing to go by: an AUC of about "
             f"0.5 and the log-loss of the share of clicks.\n\n{tables}")

@@ -12,9 +12,7 @@ import argparse
 import collections
 import dataclasses
 import json
-import os
 import pathlib
-import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,7 +23,7 @@ import numpy as np
 from gsid_jax.errors import UserError
 from gsid_jax.evaluate import drift as statistics
 from gsid_jax.infer import infer
-from gsid_jax.manifest import versions, write_json
+from gsid_jax.manifest import hardware, versions, write_json
 from gsid_jax.published_ids import PublishedIds, read_ids
 from tools import drift, simulate
 from tools.ablate import run_variant, today
@@ -183,7 +181,7 @@ def report(body: str, command: str, seed: int) -> str:
                          if name in ("jax", "flax", "numpy"))
     explanation = " ".join(__doc__.split("\n\n")[2].split())
     return (f"# The drift monitor on simulated marketplaces\n\nMade by `{command}` on {today()}, "
-            f"seed {seed}, {os.cpu_count()} CPU cores ({platform.machine()}), {software}.\n\n"
+            f"seed {seed}, {hardware()}, {software}.\n\n"
             f"{explanation}\n\n{body}")
 
 

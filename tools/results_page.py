@@ -10,7 +10,6 @@ gives one for each evaluation, in the same order.
 
 import argparse
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 from gsid_jax.errors import UserError
 from gsid_jax.evaluate import comparison, paper_tables, tables
+from tools.bench.results_page import write_text
 
 
 def section(result: Mapping[str, Any], about: Mapping[str, Any] | None, heading: bool) -> str:
@@ -69,14 +69,6 @@ def page(title: str, intro: str, evaluations: Sequence[str], abouts: Sequence[st
     return "\n\n".join(parts) + "\n"
 
 
-def write(output: pathlib.Path, text: str) -> None:
-    """Writes the page under a temporary name, then renames."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(output.name + ".tmp")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, output)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -92,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write(pathlib.Path(args.output), text)
+    write_text(args.output, text)
     print(args.output)
     return 0
 

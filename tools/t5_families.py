@@ -14,9 +14,7 @@ import importlib.metadata
 import importlib.util
 import io
 import json
-import os
 import pathlib
-import platform
 import sys
 import tempfile
 from typing import Any
@@ -25,6 +23,7 @@ import numpy as np
 
 from gsid_jax import quiet
 from gsid_jax.errors import UserError
+from gsid_jax.manifest import hardware
 
 SIZES = {"vocab_size": 4096, "d_model": 128, "d_kv": 32, "d_ff": 256, "num_layers": 4,
          "num_decoder_layers": 3, "num_heads": 4, "decoder_start_token_id": 0}
@@ -183,8 +182,8 @@ def report(results: dict[str, dict[str, Any]]) -> str:
     sizes = ", ".join(f"{name} {value}" for name, value in SIZES.items())
     return (
         "# T5 families against transformers\n\n"
-        f"Made by `python -m tools.t5_families` on {day}, seed 0, {os.cpu_count()} CPU cores "
-        f"({platform.machine()}), {versions}.\n\n"
+        f"Made by `python -m tools.t5_families` on {day}, seed 0, {hardware()}, "
+        f"{versions}.\n\n"
         f"Random weights ({sizes}), saved by transformers, float32. Differences are the largest "
         "over all positions that are no padding, divided by the largest value; inputs of "
         f"{LENGTHS[0]} and targets of {LENGTHS[1]} tokens cross every bucket of relative positions;"

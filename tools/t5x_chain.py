@@ -14,13 +14,13 @@ import importlib.metadata
 import json
 import os
 import pathlib
-import platform
 import re
 import subprocess
 import sys
 import time
 
 from gsid_jax.errors import UserError
+from gsid_jax.manifest import hardware
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODEL = "gin_configs/models/quickstart.gin"
@@ -175,7 +175,7 @@ def report(chain: Chain, logs: dict[str, str], compared: dict[str, list[tuple[fl
     parts = [
         "# The chain under T5X", "",
         f"Made by `{command}` on {day}: {NUM_ITEMS:,} simulated listings, seed 0, "
-        f"{os.cpu_count()} CPU cores ({platform.machine()}), {versions} (t5x from its git head).",
+        f"{hardware()}, {versions} (t5x from its git head).",
         "", "T5X trains pre-training and two steps with its Adafactor, partitioner and "
         "checkpoints; our pipeline assigns the codes in between, writes the IDs and evaluates.",
         "", "## Commands", "", "```"]

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import pathlib
-import platform
 import statistics
 import sys
 import time
@@ -25,7 +24,7 @@ from gsid_jax.evaluate.catalogue import Catalogue, load_catalogue
 from gsid_jax.evaluate.judge import Judgement, Sample, judge
 from gsid_jax.evaluate.method import Method
 from gsid_jax.evaluate.run import check_run_dir, write_metrics
-from gsid_jax.manifest import read_json, versions, write_json
+from gsid_jax.manifest import hardware, read_json, versions, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +201,7 @@ def made_by() -> dict[str, Any]:
     """Command, date, machine and versions, for the foot of a results page."""
     return {"command": " ".join(["python -m gsid_jax.evaluate", *sys.argv[1:]]),
             "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-            "machine": f"{os.cpu_count()} CPU cores ({platform.machine()})",
+            "machine": hardware(),
             "versions": versions(), "numpy": np.__version__}
 
 

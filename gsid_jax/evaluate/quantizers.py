@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from gsid_jax.errors import UserError
-from gsid_jax.leaf_marginals import unit
 
 ITERATIONS = 25
 POINTS_PER_CENTROID = 256  # faiss samples this many for training

@@ -15,6 +15,7 @@ from gsid_jax.errors import UserError
 from gsid_jax.evaluate import branching, columns, quantizers
 from gsid_jax.evaluate.catalogue import Catalogue
 from gsid_jax.evaluate.method import Method, load_run
+from gsid_jax.leaf_marginals import unit
 
 SAME_K, MATCHED = "same T and K", "matched branching"
 
@@ -169,7 +170,7 @@ class ClusteredIds:
         made = []
         for source in self.sources:
             try:
-                items, queries = map(quantizers.unit, context.vectors(source))
+                items, queries = map(unit, context.vectors(source))
             except LeftOut:
                 continue
             for kind in self.kinds:
@@ -200,7 +201,7 @@ class RqVaeIds:
         levels, size, targets = context.reference(self.reference)
         made = []
         for source in self.sources:
-            items, queries = map(quantizers.unit, context.vectors(source))
+            items, queries = map(unit, context.vectors(source))
             for where in self.at:
                 sizes = (size,) * levels
                 if where == MATCHED:

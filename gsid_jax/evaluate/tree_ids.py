@@ -10,7 +10,8 @@ import numpy as np
 
 from gsid_jax import leaf_marginals, query_aware, retree
 from gsid_jax.evaluate import branching
-from gsid_jax.evaluate.quantizers import Quantized, unit
+from gsid_jax.evaluate.quantizers import Quantized
+from gsid_jax.leaf_marginals import unit
 
 TRIALS = 4
 TOLERANCE = 0.02

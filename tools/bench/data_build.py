@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 
-from gsid_jax.manifest import write_json
+from gsid_jax.manifest import hardware, write_json
 from tools.bench.results_page import write_page
 
 FILES = ("items", "interactions", "sequences", "q2i_test", "i2i_test")
@@ -79,8 +79,8 @@ def run_swing(work: pathlib.Path, items: int, seed: int) -> dict:
 def page(results: list[dict], swing: dict | None, command: str) -> str:
     """The results page."""
     lines = ["# Preparing data: time and memory", "",
-             f"Written by `{command}` on {datetime.date.today()}; {os.cpu_count()} CPU cores "
-             f"({platform.machine()}), Python {platform.python_version()}, simulator seed 0. Times "
+             f"Written by `{command}` on {datetime.date.today()}; {hardware()}, "
+             f"Python {platform.python_version()}, simulator seed 0. Times "
              "are of whole commands, imports included; memory is the peak of the process.", "",
              "| items | interactions | sequences | validate | build | both | peak memory | written | "
              "build CPU per interaction |", "|---|---|---|---|---|---|---|---|---|"]

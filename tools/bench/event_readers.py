@@ -11,12 +11,12 @@ import argparse
 import datetime
 import os
 import pathlib
-import platform
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
 
+from gsid_jax.manifest import hardware
 from tools.bench.results_page import write_page
 
 ACTIONS = ("click", "contact", "purchase")
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     lines = ["# Reading interactions: engines", "",
              f"Written by `python -m tools.bench.event_readers` on {datetime.date.today()}; "
-             f"{os.cpu_count()} CPU cores ({platform.machine()}), a file of "
+             f"{hardware()}, a file of "
              f"{os.path.getsize(args.interactions):,} bytes.", "",
              "| engine | pairs | CPU seconds | peak GB |", "|---|---|---|---|"]
     for name in ENGINES:

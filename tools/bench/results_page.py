@@ -4,25 +4,14 @@ import datetime
 import importlib.metadata
 import os
 import pathlib
-import platform
 import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gsid_jax.manifest import versions, write_json
+from gsid_jax.manifest import hardware, versions, write_json
 
 EXTRA_PACKAGES = ("torch", "transformers", "bm25s", "pyarrow")
-
-
-def hardware() -> str:
-    """'2 CPU cores (AMD EPYC 9R14)': this machine, as far as the system tells."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} CPU cores ({names[0] if names else platform.machine()})"
 
 
 def circumstances(module: str, seeds: str = "0") -> dict[str, Any]:

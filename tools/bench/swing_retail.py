@@ -14,7 +14,6 @@ import collections
 import csv
 import datetime
 import gzip
-import os
 import pathlib
 import platform
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 import scipy.sparse
 
 from gsid_jax.errors import UserError
+from gsid_jax.manifest import hardware
 from tasks import raw_paths, swing, view_files
 from tasks.raw_files import Rejects
 from tools import swing_i2i
@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     text = "\n".join([
         "# Swing on UCI Online Retail", "",
         f"Written by `python -m tools.bench.swing_retail --input=DIR --output_dir=OUT` on "
-        f"{datetime.date.today()}; {os.cpu_count()} CPU cores ({platform.machine()}), Python "
+        f"{datetime.date.today()}; {hardware()}, Python "
         f"{platform.python_version()}, NumPy {np.__version__}. No randomness but the sample of "
         "items (seed 0).", "",
         f"{found['customers']:,} customers, {found['items']:,} products, {found['views']:,} lines: "

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from gsid_jax.errors import UserError
 from tools import results_page
+from tools.bench.results_page import write_text
 from tools.real_data import __main__ as converter
 
 GIN_FILE = "gin_configs/experiments/real_data.gin"
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             run(name, pathlib.Path(args.data_root), work_dir, args.pipeline_gin,
                 args.evaluate_gin)
         if args.page:
-            results_page.write(pathlib.Path(args.page), results_page.page(
+            write_text(args.page, results_page.page(
                 TITLE, INTRO, [str(work_dir / name / "evaluation") for name in names],
                 [str(work_dir / "data" / name / "about.json") for name in names]))
     except UserError as error:

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics
 
 from gsid_jax.evaluate import branching, codes, quantizers, rqvae, tree_ids
+from gsid_jax.leaf_marginals import unit
 
 TOPS, BELOW = 6, 5
 
@@ -17,8 +18,8 @@ def planted():
     below = draw.integers(0, BELOW, 1500)
     centres = draw.normal(size=(TOPS, 16))
     offsets = 0.35 * draw.normal(size=(TOPS, BELOW, 16))
-    items = quantizers.unit(centres[top] + offsets[top, below] + 0.02 * draw.normal(size=(1500, 16)))
-    queries = quantizers.unit(items[:300] + 0.002 * draw.normal(size=(300, 16)))
+    items = unit(centres[top] + offsets[top, below] + 0.02 * draw.normal(size=(1500, 16)))
+    queries = unit(items[:300] + 0.002 * draw.normal(size=(300, 16)))
     return items, queries, np.stack([top, top * BELOW + below], axis=1)
 
 
