@@ -16,7 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gsid_jax.network import LayerNorm, Mlp, T5Config, attend, mask_bias, relative_buckets
+from gsid_jax.network import (LayerNorm, Mlp, T5Config, attend, mask_bias, pooled_part,
+                              relative_buckets)
 
 
 @dataclasses.dataclass
@@ -24,12 +25,14 @@ class DecoderState:
     """What the positions so far left behind.
 
     cross: a layer's keys and values of the encoder states, [B, L, H, d] each, and cross_bias
-    [B, 1, 1, L]. past: positions -> layers -> keys and values [B, W_j, H, d]. ancestors: positions
-    -> int32 [B, W], the row of each present beam in that position.
+    [B, 1, 1, L]. pooled: float32 [B, 1, D], what is added to every d, if anything. past: positions
+    -> layers -> keys and values [B, W_j, H, d]. ancestors: positions -> int32 [B, W], the row of
+    each present beam in that position.
     """
 
     cross: Sequence[tuple[jax.Array, jax.Array]]
     cross_bias: jax.Array
+    pooled: jax.Array | None
     past: list[list[tuple[jax.Array, jax.Array]]]
     ancestors: list[jax.Array]
 
@@ -58,7 +61,8 @@ class IncrementalDecoder:
         cross = [(self._heads(layer["encoder_decoder_attention"], "key", encoded_BxLxD),
                   self._heads(layer["encoder_decoder_attention"], "value", encoded_BxLxD))
                  for layer in self._layers]
-        return DecoderState(cross, mask_bias(mask_BxL), [], [])
+        pooled = pooled_part(self._config, encoded_BxLxD, mask_BxL)
+        return DecoderState(cross, mask_bias(mask_BxL), pooled, [], [])
 
     def first_input(self, batch: int) -> jax.Array:
         """The learned BOS, [B, 1, D]."""
@@ -94,6 +98,8 @@ class IncrementalDecoder:
             y = self._norm(layer["pre_mlp_layer_norm"], x)
             x = x + Mlp(c).apply({"params": layer["mlp"]}, y, True)
         d = self._norm(self._decoder["decoder_norm"], x).astype(jnp.float32)
+        if state.pooled is not None:
+            d = d + state.pooled
         return d, dataclasses.replace(state, past=[*state.past, new])
 
     def _position_bias(self, position: int) -> jax.Array:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from gsid_jax import losses
 from gsid_jax.metrics import Mean
-from gsid_jax.network import GSIDNetwork, constrain
+from gsid_jax.network import GSIDNetwork, constrain, mean_pool
 
 Batch = Mapping[str, jax.Array]
 PyTree = Any
@@ -210,9 +210,8 @@ class DualEncoderModel(BaseModel):
         self.similarity_block = similarity_block
 
     def _embed(self, params, tokens, dropout_rng):
-        x_BxLxD = self._apply(params, dropout_rng, GSIDNetwork.encode, tokens).astype(jnp.float32)
-        mask_BxLx1 = (tokens > 0).astype(jnp.float32)[..., None]
-        return jnp.sum(x_BxLxD * mask_BxLx1, axis=1) / jnp.maximum(jnp.sum(mask_BxLx1, axis=1), 1)
+        x_BxLxD = self._apply(params, dropout_rng, GSIDNetwork.encode, tokens)
+        return mean_pool(x_BxLxD, tokens > 0)
 
     def represent(self, params: PyTree, batch: Batch, dropout_rng=None) -> dict[str, jax.Array]:
         """Embeddings of items [B, D] and queries [B, Q, D]; see GSIDModel.represent."""

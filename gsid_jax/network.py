@@ -51,6 +51,7 @@ class T5Config:
     num_levels: int = 4  # T
     codebook_size: int = 128  # K
     code_embedding_scale: float = 0.05  # small: less prefix leak (method.md section 6.2)
+    pooled_output: float = 0.0  # weight of the encoder states' mean in every d_t (docs/method.md)
     scan_layers: bool = False
     remat_policy: str = "none"
 
@@ -278,6 +279,21 @@ def mask_bias(mask_BxL: jax.Array) -> jax.Array:
     return jnp.where(mask_BxL, 0.0, -1e9).astype(jnp.float32)[:, None, None, :]
 
 
+def mean_pool(x_BxLxD: jax.Array, mask_BxL: jax.Array) -> jax.Array:
+    """Mean over the positions where the mask holds, float32 [B, D]; 0 where it holds nowhere."""
+    mask_BxLx1 = mask_BxL.astype(jnp.float32)[..., None]
+    total_BxD = jnp.sum(x_BxLxD.astype(jnp.float32) * mask_BxLx1, axis=1)
+    return total_BxD / jnp.maximum(jnp.sum(mask_BxLx1, axis=1), 1)
+
+
+def pooled_part(config: T5Config, encoded_BxLxD: jax.Array, mask_BxL: jax.Array
+                ) -> jax.Array | None:
+    """What every d_t gets from the encoder past the decoder, float32 [B, 1, D]; None: nothing."""
+    if not config.pooled_output:
+        return None
+    return config.pooled_output * mean_pool(encoded_BxLxD, mask_BxL)[:, None]
+
+
 class GSIDNetwork(nn.Module):
     """The encoder-decoder of GSID and of its pre-training."""
 
@@ -322,7 +338,9 @@ class GSIDNetwork(nn.Module):
         columns += [self.code_embedders[i](codes_BxC[:, i:i + 1])
                     for i in range(codes_BxC.shape[1])]
         y = jnp.concatenate(columns, axis=1)
-        return self._decode(y, encoded_BxLxD, mask_BxL, deterministic).astype(jnp.float32)
+        d = self._decode(y, encoded_BxLxD, mask_BxL, deterministic).astype(jnp.float32)
+        pooled = pooled_part(self.config, encoded_BxLxD, mask_BxL)
+        return d if pooled is None else d + pooled
 
     def token_logits(self, encoded_BxLxD: jax.Array, mask_BxL: jax.Array,
                      input_tokens_BxM: jax.Array, deterministic: bool = True) -> jax.Array:

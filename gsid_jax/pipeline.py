@@ -28,6 +28,8 @@ from gsid_jax.pipeline_settings import Pipeline
 # What says where a run lies and how it reports, not what it computes.
 PLACE = re.compile(r"^(RUN_DIR|LOG_PERIOD|train\.(log_period|tensorboard|compilation_cache_dir))$"
                    r"|^pipeline\.")
+DENSE = ("dual_encoder", "dual_encoder_ids")  # stages beside the chain, and all they depend on:
+DENSE_NEEDS = {"data", "vocab", "pretrain", *DENSE}
 OWN = re.compile(r"(pipeline\.)?(Pipeline|Data|Vocabulary)\.")  # parameters of the pipeline itself
 
 
@@ -53,7 +55,7 @@ class Run:
         steps = range(1, self.pipeline.levels + 1)
         training = [name for t in steps for name in (f"step_{t}", f"assign_{t}")]
         first = ["data", "vocab"] + (["pretrain"] if self.pipeline.pretrain_gin else [])
-        dense = ["dual_encoder", "dual_encoder_ids"] if self.pipeline.dual_encoder_gin else []
+        dense = list(DENSE) if self.pipeline.dual_encoder_gin else []
         final = ["tree", "fit"] if self.pipeline.assignment == "retree" else []
         final += ["lookup"] if self.pipeline.lookup == "marginals" else []
         return first + training + final + ["ids"] + dense + ["evaluate"]
@@ -68,15 +70,14 @@ class Run:
             raise UserError(f"pipeline.Pipeline.until: got {until!r}, expected one of "
                             f"{', '.join(names)}")
         names = names[:names.index(until) + 1]
-        taking = True  # until the first stage that no other run has
         for number, name in enumerate(names, 1):
             kind, t = name, 0
             if numbered := re.fullmatch(r"(step|assign)_(\d+)", name):
                 kind, t = numbered[1], int(numbered[2])
             config = self._config(kind, t)
             places = self._places(name)
-            taking = taking and stage_reuse.take(self.manifest, name, config, places[0],
-                                                 self.pipeline.reuse)
+            needs = [n for n in names[:number - 1] if name not in DENSE or n in DENSE_NEEDS]
+            stage_reuse.take(self.manifest, name, config, places[0], self.pipeline.reuse, needs)
             with self.manifest.stage(name, config, *places) as todo:
                 if not todo:
                     self.say(f"[{number}/{len(names)}] {name}: done before, skipped")

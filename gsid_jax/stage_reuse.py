@@ -1,8 +1,9 @@
 """Stages of other runs, taken over where they would come out the same.
 
-A stage is decided by its configuration and the stages before it. A run that takes over all its
-stages from the first on, up to one of another configuration, need not compute them again. Files are
-linked, not copied, where the file system allows; nobody changes the files of a finished stage.
+A stage is decided by its configuration and the stages it builds on: those before it (of the dual
+encoder: the data, the vocabulary and pre-training). A run that takes those over need not compute it
+again. Files are linked, not copied, where the file system allows; nobody changes the files of a
+finished stage.
 """
 
 import os
@@ -15,8 +16,9 @@ from gsid_jax.manifest import Manifest
 
 
 def take(manifest: Manifest, name: str, config: Mapping[str, str], outputs: Sequence[str],
-         donors: Sequence[str]) -> bool:
-    """Takes stage `name` over from the first run of `donors` that finished it with this `config`.
+         donors: Sequence[str], needs: Sequence[str]) -> bool:
+    """Takes stage `name` over from the first run of `donors` that finished it with this `config`,
+    and the stages it `needs` as this run did.
 
     Returns whether the stage is done, taken over now or before. Raises UserError for a donor that
     is no run.
@@ -29,7 +31,8 @@ def take(manifest: Manifest, name: str, config: Mapping[str, str], outputs: Sequ
                             "directory of a run: correct the path")
         theirs = Manifest(donor)
         entry = theirs.content["stages"].get(name, {})
-        if not (theirs.done(name) and entry["config"] == dict(config)):
+        if not (theirs.done(name) and entry["config"] == dict(config)
+                and all(_config(theirs, need) == _config(manifest, need) for need in needs)):
             continue
         for folder in sorted({pathlib.PurePath(output).parent for output in outputs}):
             _link(theirs.run_dir / folder, manifest.run_dir / folder)
@@ -37,6 +40,10 @@ def take(manifest: Manifest, name: str, config: Mapping[str, str], outputs: Sequ
         manifest.save()
         return True
     return False
+
+
+def _config(manifest: Manifest, name: str) -> Mapping[str, str] | None:
+    return manifest.content["stages"].get(name, {}).get("config")
 
 
 def _link(source: pathlib.Path, target: pathlib.Path) -> None:

@@ -39,6 +39,9 @@ def prefix_groups(enabled: bool = True, group_size: int = 32,
                   block_windows: int = 32) -> PrefixGroups:
     """Returns the grouping bound in gin; UserError for sizes below 1.
 
+    Without groups the records of a step are shuffled in blocks (``shuffling``). The assignment wrote
+    them in the order of their prefixes, so batches are random only where a block holds the whole
+    file: smaller ones make batches of like items.
     ``group_size`` must be the one the assignment wrote its windows for.
     """
     for name, value in (("group_size", group_size), ("block_windows", block_windows)):

@@ -20,9 +20,14 @@ VARIANTS: Mapping[str, Sequence[str]] = {
     "pre-training without item cloze": ("PRETRAIN_MIXTURE='gsid_pretrain_without_item_cloze'",),
     "pre-training without suffix completion": (
         "PRETRAIN_MIXTURE='gsid_pretrain_without_suffix_completion'",),
+    # network (2.1)
+    "pooled output": ("network.T5Config.pooled_output=8.0",),
+    "pooled output, contrastive weight 4": (
+        "network.T5Config.pooled_output=8.0", "GSIDModel.contrastive_weight=4.0"),
     # sampling (2.2.3)
     "one query an item": ("QUERIES_PER_ITEM=1",),
-    "random batches": ("prefix_groups.enabled=False",),
+    "random batches": (  # a step's file is in the order of prefixes: shuffled whole
+        "prefix_groups.enabled=False", "tasks.grouping.shuffling.block_records=100000"),
     # losses (2.2.2)
     "hard cross-entropy instead of KL": ("GSIDModel.alignment_direction='hard'",),
     "without alignment (M3)": ("GSIDModel.alignment_weight=0.0",),

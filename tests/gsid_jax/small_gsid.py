@@ -15,13 +15,14 @@ TOKENS = np.array([[5, 6, 7, 1, 0, 0], [8, 9, 1, 0, 0, 0], [4, 1, 0, 0, 0, 0]], 
 
 
 @functools.cache
-def build(scan_layers: bool = False, dtype: str = "float32", **codebook):
+def build(scan_layers: bool = False, dtype: str = "float32", pooled_output: float = 0.0,
+          **codebook):
     """(model, {'params', 'codebook'}); codebook options as in CodebookConfig. The means of M8 are
     filled, so that centring matters."""
     config = T5Config(
         vocab_size=20, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=16, num_encoder_layers=1,
-        num_decoder_layers=2 if scan_layers else 1, num_levels=LEVELS, codebook_size=SIZE, code_embedding_scale=1.0,
-        scan_layers=scan_layers, dtype=dtype)
+        num_decoder_layers=2 if scan_layers else 1, num_levels=LEVELS, codebook_size=SIZE,
+        code_embedding_scale=1.0, pooled_output=pooled_output, scan_layers=scan_layers, dtype=dtype)
     model = GSIDModel(GSIDNetwork(config), level=LEVELS, codebook=CodebookConfig(
         start_samples=4, prefix_buckets=4, **codebook))
     variables = jax.jit(model.get_initial_variables)(jax.random.key(0))
@@ -34,9 +35,9 @@ def build(scan_layers: bool = False, dtype: str = "float32", **codebook):
 
 
 @functools.cache
-def scores(scan_layers: bool = False, dtype: str = "float32", **codebook):
+def scores(**options):
     """log P(ID | text) of all K^T IDs by `score_batch`: float32 [texts, K, ..., K]."""
-    model, variables = build(scan_layers, dtype, **codebook)
+    model, variables = build(**options)
     ids = np.stack(np.meshgrid(*[np.arange(SIZE)] * LEVELS, indexing="ij"), -1).reshape(-1, LEVELS)
     score = jax.jit(lambda tokens, codes: model.score_batch(
         variables["params"], {"encoder_input_tokens": tokens, "codes": codes},

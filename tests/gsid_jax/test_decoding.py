@@ -64,8 +64,9 @@ def test_a_wide_beam_scores_every_valid_id_of_random_tries(count):
         check_exhaustive(seed, count)
 
 
-def test_the_same_with_scanned_layers_and_dot_product_lookup():
-    check_exhaustive(3, 30, scan_layers=True, lookup="dot", temperature=2.0, centring=0.0)
+def test_the_same_with_scanned_layers_dot_product_lookup_and_pooled_output():
+    check_exhaustive(3, 30, scan_layers=True, pooled_output=2.0, lookup="dot", temperature=2.0,
+                     centring=0.0)
 
 
 def test_a_narrow_beam_is_beam_search_level_by_level():

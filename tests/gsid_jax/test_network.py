@@ -63,6 +63,18 @@ def test_position_zero_is_the_learned_bos_not_a_code_or_pad():
         d, network.apply(other, encoded, TOKENS > 0, empty, method="decode_codes"))
 
 
+def test_pooled_output_adds_the_mean_of_the_encoder_states():
+    network, params, _ = build()
+    pooled, _, _ = build(pooled_output=3.0)
+    encoded = network.apply(params, TOKENS, method="encode")
+    codes = jnp.array([[1], [2]])
+    without, with_it = (each.apply(params, encoded, TOKENS > 0, codes, method="decode_codes")
+                        for each in (network, pooled))
+    states = np.asarray(encoded)
+    means = np.stack([states[0, :4].mean(axis=0), states[1, :3].mean(axis=0)])
+    np.testing.assert_allclose(with_it, without + 3.0 * means[:, None], atol=1e-5)
+
+
 @pytest.mark.parametrize("changes", [{"scan_layers": True}, {"remat_policy": "full"},
                                      {"scan_layers": True, "remat_policy": "dots"},
                                      {"dtype": "bfloat16"}, {"logits_via_embedding": True},

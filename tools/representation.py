@@ -1,0 +1,120 @@
+"""What retrieval would be with the representations of every stage of a run, side by side.
+
+    python -m tools.representation --run_dirs=runs/marketplace_seed0,runs/marketplace_decoder_seed0 \\
+        --stages=step_1,step_3,fit,dual_encoder --report=docs/results/representation.md
+
+For each stage: the decoder's outputs d_1..d_t, each text after its own codes, and the mean of its
+encoder states. Query-to-item recall and MRR over the whole pool, as the evaluation measures them.
+A stage that a run has not trained is left out.
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+
+from gsid_jax import final_lookup, quiet
+from gsid_jax.errors import UserError
+from gsid_jax.evaluate import retrieval
+from gsid_jax.evaluate.catalogue import Catalogue, load_catalogue
+from gsid_jax.evaluate.run import check_run_dir
+from gsid_jax.leaf_marginals import unit
+from gsid_jax.network import GSIDNetwork, mean_pool
+from tools.bench.results_page import results_page, write_page
+
+BATCH = 512
+FIGURES = ("recall@1", "recall@10", "recall@100", "mrr@100")
+TEXT = (
+    "Query to item over the whole pool (%), one row a representation. d_t: the decoder's output at "
+    "position t after the text's own codes; pooled: the mean of the encoder states. One run each: "
+    "with {triggers:,} triggers the standard error of a recall near 50 is {error:.1f} points.")
+
+
+def pooled(model, token_rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """Means of the encoder states, float32 [N, D]."""
+    module, params = model.model.module, model.variables["params"]
+    pool = jax.jit(lambda tokens: mean_pool(
+        module.apply({"params": params}, tokens, method=GSIDNetwork.encode), tokens > 0))
+    length = max(map(len, token_rows))
+    rows = np.zeros((-(-len(token_rows) // BATCH) * BATCH, length), np.int32)
+    for row, tokens in zip(rows, token_rows):
+        row[:len(tokens)] = tokens
+    parts = [np.asarray(pool(rows[i:i + BATCH])) for i in range(0, len(rows), BATCH)]
+    return np.concatenate(parts)[:len(token_rows)]
+
+
+def representations(run_dir: pathlib.Path, stage: str, texts: dict[str, list[str]]
+                    ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Names and vectors of items and queries, [N, D] each."""
+    model = final_lookup.load_model(run_dir, stage)
+    if stage == "dual_encoder":
+        encoder = model.encoder(batch_size=BATCH)
+        yield "pooled", {kind: encoder.encode(texts[kind], kind)["embedding"] for kind in texts}
+        return
+    encoder = model.encoder(batch_size=BATCH, outputs=True)
+    outputs = {kind: encoder.encode(texts[kind], kind)["outputs"] for kind in texts}
+    for t in range(outputs["item"].shape[1]):
+        yield f"d_{t + 1}", {kind: x[:, t] for kind, x in outputs.items()}
+    yield "pooled", {kind: pooled(model, [encoder.tokenize(text, kind) for text in texts[kind]])
+                     for kind in texts}
+
+
+def measure(catalogue: Catalogue, vectors: dict[str, np.ndarray]) -> list[float]:
+    """FIGURES of one representation, in percent."""
+    triggers = catalogue.q2i
+    ranked, _ = retrieval.top_k(unit(vectors["query"]), unit(vectors["item"]), 100,
+                                catalogue.tie_rank, triggers.excluded)
+    found = retrieval.summary(ranked, triggers.relevant, (1, 10, 100), 100)
+    return [100 * found[name] for name in FIGURES]
+
+
+def compare(run_dirs: Sequence[pathlib.Path], stages: Sequence[str]
+            ) -> tuple[list[list[str]], int]:
+    """Rows of the table, and the number of triggers."""
+    rows, count = [], 0
+    for run_dir in run_dirs:
+        check_run_dir(run_dir)
+        catalogue = load_catalogue(run_dir / "data")
+        count = len(catalogue.q2i.index)
+        texts = {"item": catalogue.text.to_pylist(),
+                 "query": catalogue.query.take(catalogue.q2i.index).to_pylist()}
+        for stage in stages:
+            if not (run_dir / stage / "model.json").exists():
+                continue
+            for name, vectors in representations(run_dir, stage, texts):
+                figures = [f"{value:.1f}" for value in measure(catalogue, vectors)]
+                rows.append([run_dir.name, stage, name, *figures])
+                print("  ".join(rows[-1]), flush=True)
+    if not rows:
+        raise UserError(f"none of the runs has a stage of {', '.join(stages)}; expected some of "
+                        "step_1, step_2, ..., fit, dual_encoder: correct --stages")
+    return rows, count
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run_dirs", required=True, help="pipeline runs, comma-separated")
+    parser.add_argument("--stages", default="step_1,step_3,fit,dual_encoder")
+    parser.add_argument("--report", type=pathlib.Path, help="page to write")
+    args = parser.parse_args(argv)
+    quiet.tensorflow()
+    try:
+        rows, triggers = compare([pathlib.Path(d) for d in args.run_dirs.split(",")],
+                                 args.stages.split(","))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    command = f"python -m tools.representation --run_dirs={args.run_dirs} --stages={args.stages}"
+    write_page(results_page("Representations, stage by stage", command,
+                            TEXT.format(triggers=triggers, error=50 / triggers ** 0.5),
+                            ["run", "stage", "representation", "R@1", "R@10", "R@100", "MRR@100"],
+                            rows), args.report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
