@@ -49,6 +49,7 @@ def export_hf_t5(source: str | os.PathLike, output: str | os.PathLike,
         code_embeddings=[np.asarray(params[f"code_embedders_{i}"]["embedding"], np.float32)
                          for i in range(network.num_levels - 1)],
         codebook=codebook, pad_embedding=pad, codebook_size=network.codebook_size,
+        pooled_output=network.pooled_output,
         codebook_config=getattr(loaded.model, "codebook", CodebookConfig()),
         level=getattr(loaded.model, "level", 0))
     config = hf_config.from_network(network)

@@ -70,8 +70,9 @@ def import_hf_t5(source: str | os.PathLike, output: str | os.PathLike, num_level
     extras = gsid_file.read(source)
     if extras is not None:
         num_levels, codebook_size = extras.num_levels, extras.codebook_size
-    network = hf_config.to_network(config, tensors, num_levels=num_levels,
-                                   codebook_size=codebook_size)
+    network = hf_config.to_network(
+        config, tensors, num_levels=num_levels, codebook_size=codebook_size,
+        pooled_output=extras.pooled_output if extras else 0.0)
     start = config.get("decoder_start_token_id", 0) or 0
     imported = parameters.to_ours(network, tensors, str(source), start, extras)
     network = dataclasses.replace(network, vocab_size=parameters.padded(network.vocab_size))

@@ -84,3 +84,23 @@ def test_a_prototype_without_items_in_the_batch_stays(leaves_file):
     _, (_, after) = jax.jit(model.loss_fn)(variables["params"], few, None, mutables)
     moved = np.abs(np.asarray(after["leaves"]["prototypes"] - mutables["leaves"]["prototypes"]))
     assert (moved[:3].max(axis=(1, 2)) > 1e-4).all() and moved[3:].max() < 1e-5
+
+
+def test_queries_are_compared_after_their_own_codes_if_asked(leaves_file):
+    options = dict(level=T, codebook=gsid_model().codebook, leaves=leaves_file)
+    variables = FitModel(network(), **options).get_initial_variables(jax.random.key(0))
+    mutables = {name: variables[name] for name in ("codebook", "leaves")}
+    batch = items()
+    same = jnp.broadcast_to(batch["item_codes"][:, None], batch["query_codes"].shape)
+
+    def terms(query_prefix, query_codes):
+        model = FitModel(network(), query_prefix=query_prefix, **options)
+        _, (metrics, _) = jax.jit(model.loss_fn)(
+            variables["params"], batch | {"query_codes": query_codes}, None, mutables)
+        return [float(metrics[name].compute()) for name in ("contrastive", "commitment")]
+
+    after_the_items = terms("item", same)
+    np.testing.assert_allclose(terms("own", same), after_the_items, rtol=1e-5)
+    contrastive, commitment = terms("own", (same + 1) % K)
+    assert abs(contrastive - after_the_items[0]) > 1e-4
+    np.testing.assert_allclose(commitment, after_the_items[1], rtol=1e-5)

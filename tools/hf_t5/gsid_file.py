@@ -13,9 +13,9 @@ Layout (float32 unless said otherwise; T levels, K codes a level, D width, t cou
 
 The header's metadata, all strings: `format` ("gsid 1"), `num_levels` (T), `codebook_size` (K),
 `level` (levels trained; 0 for none) and `codebook`, the CodebookConfig as JSON: its `lookup`,
-`temperature` and `centring` are what inference needs:
+`temperature` and `centring` are what inference needs; `pooled_output`, a number (absent: 0):
 
-    x = d_t; if lookup is "cosine": x = x / |x|
+    x = d_t + pooled_output * mean of the encoder states; if lookup is "cosine": x = x / |x|
     for t > 1: x = x - centring * sum_j A_t[j, z_j], and x / |x| again if "cosine"
     log P(z_t) = log_softmax(x @ E_t' / temperature), E_t' with unit rows if "cosine"
 """
@@ -48,6 +48,7 @@ class Extras:
     level: int  # 0 before step 1
     codebook_size: int
     pad_embedding: np.ndarray | None = None  # [D], where bos has taken its row
+    pooled_output: float = 0.0
 
     @property
     def num_levels(self) -> int:
@@ -69,6 +70,7 @@ def write(path: pathlib.Path, extras: Extras) -> None:
         tensors |= {f"state.{name}.{variable}": value for variable, value in level.items()}
     metadata = {"format": FORMAT, "num_levels": str(extras.num_levels),
                 "codebook_size": str(extras.codebook_size), "level": str(extras.level),
+                "pooled_output": str(extras.pooled_output),
                 "codebook": json.dumps(dataclasses.asdict(extras.codebook_config))}
     weights.safetensors_numpy().save_file(
         {name: np.array(value, order="C") for name, value in tensors.items()}, path, metadata)
@@ -108,7 +110,8 @@ def read(folder: str | os.PathLike) -> Extras | None:
                 tensors[f"code_embeddings.{t}"] for t in range(1, int(metadata["num_levels"]))],
             codebook=codebook, codebook_config=CodebookConfig(**json.loads(metadata["codebook"])),
             level=int(metadata["level"]), codebook_size=int(metadata["codebook_size"]),
-            pad_embedding=tensors.get("pad_embedding"))
+            pad_embedding=tensors.get("pad_embedding"),
+            pooled_output=float(metadata.get("pooled_output", 0)))
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}); expected what "
                         "tools.export_hf_t5 writes: export the model again, or remove the file to "

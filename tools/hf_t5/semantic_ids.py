@@ -25,6 +25,7 @@ class SemanticIDs:
                             if not name.startswith("state.")}
         self.levels = int(metadata["level"])
         self.options = json.loads(metadata["codebook"])
+        self.pooled = float(metadata.get("pooled_output", 0))
 
     def unit(self, x: torch.Tensor) -> torch.Tensor:
         return F.normalize(x, dim=-1) if self.options["lookup"] == "cosine" else x
@@ -44,12 +45,13 @@ class SemanticIDs:
         """Token ids [B, L], EOS at the end and 0 as padding -> codes [B, T]."""
         mask = (input_ids != 0).long()
         encoded = self.t5.encoder(input_ids=input_ids, attention_mask=mask)[0]
+        mean = (encoded * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
         codes = input_ids.new_zeros((len(input_ids), 0))
         columns = [self.tensors["bos"].expand(len(input_ids), -1)]
         for t in range(1, self.levels + 1):
             d = self.t5.decoder(
                 inputs_embeds=torch.stack(columns, dim=1), encoder_hidden_states=encoded,
-                encoder_attention_mask=mask, use_cache=False)[0][:, -1]
+                encoder_attention_mask=mask, use_cache=False)[0][:, -1] + self.pooled * mean
             code = self.log_probs(d, codes, t).argmax(-1)
             codes = torch.cat([codes, code[:, None]], dim=1)
             if t < self.levels:

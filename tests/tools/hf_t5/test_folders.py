@@ -201,7 +201,7 @@ def exported(tmp_path_factory, english):
     codebook = jax.tree.map(
         lambda x: np.asarray(rng.random(x.shape) + np.asarray(x)).astype(x.dtype), collection)
     bos, pad, codes = (rng.random(shape, np.float32) for shape in ((8,), (8,), (4, 8)))
-    extras = gsid_file.Extras(bos, [codes], codebook, CONFIG, 2, 4, pad)
+    extras = gsid_file.Extras(bos, [codes], codebook, CONFIG, 2, 4, pad, pooled_output=2.0)
     gsid_file.write(folder / gsid_file.FILE, extras)
     import_hf_t5.import_hf_t5(folder, root / "ours")
     lines = export_hf_t5.export_hf_t5(root / "ours", root / "back")
