@@ -20,7 +20,7 @@ def network(config: T5Config, extra_ids: int, comment: str) -> str:
               "SCAN_LAYERS": config.scan_layers}
     own = ("emb_dim", "num_heads", "head_dim", "mlp_dim", "mlp_activations", "num_encoder_layers",
            "num_decoder_layers", "relative_buckets", "relative_max_distance",
-           "logits_via_embedding", "scale_logits", "code_embedding_scale")
+           "logits_via_embedding", "scale_logits", "code_embedding_scale", "pooled_output")
     return "\n".join([
         f"# {comment}", "", "include 'gin_configs/models/base.gin'", "",
         *(f"{name} = {value!r}" for name, value in values.items()), "", "network.T5Config:",
