@@ -72,10 +72,8 @@ def write_lookup(model: TrainedModel, *, assignment: str, run_dir: pathlib.Path,
 
 def load_model(run_dir: pathlib.Path, name: str, bindings: Sequence[str] = ()) -> TrainedModel:
     """The model that RUN_DIR/`name` ('step_3', 'fit', 'dual_encoder') holds, as it was trained."""
-    if name == "fit":
-        leaves = repr(str(run_dir / "tree" / LEAVES))  # where the run lies now; the scope is gin's
-        bindings = (*bindings, f"FitModel.leaves = {leaves}", f"MODEL/FitModel.leaves = {leaves}")
-    return load((), run_dir / name, bindings, vocabulary=run_dir / "vocab" / "sentencepiece.model",
+    here = (*bindings, f"RUN_DIR = {str(run_dir)!r}")  # a fit reads tree/ where the run lies now
+    return load((), run_dir / name, here, vocabulary=run_dir / "vocab" / "sentencepiece.model",
                 data_dir=run_dir / "data")
 
 

@@ -125,9 +125,14 @@ class GSIDModel(BaseModel):
         return self._head(mutables, CodebookHead.level_log_probs, level, d, codes)
 
     def _decode(self, params, rng, tokens, codes):
+        return self._decode_each(params, rng, tokens, [codes])[0]
+
+    def _decode_each(self, params, rng, tokens, prefixes):
+        """d_1.. of the texts after each of the prefixes; the encoder runs once."""
         rngs = (None, None) if rng is None else jax.random.split(rng)
         encoded = self._apply(params, rngs[0], GSIDNetwork.encode, tokens)
-        return self._apply(params, rngs[1], GSIDNetwork.decode_codes, encoded, tokens > 0, codes)
+        return [self._apply(params, rngs[1], GSIDNetwork.decode_codes, encoded, tokens > 0, codes)
+                for codes in prefixes]
 
     def represent(self, params: PyTree, batch: Batch, dropout_rng=None) -> dict[str, jax.Array]:
         """The outputs d_1..d_t that the losses read: items [B, t, D], queries [B, Q, t, D].

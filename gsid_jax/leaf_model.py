@@ -14,7 +14,6 @@ from gsid_jax import leaf_marginals, losses
 from gsid_jax.gsid_model import GSIDModel
 from gsid_jax.metrics import Mean
 from gsid_jax.models import PyTree, batch_contrastive, flatten_queries, weighted_mean
-from gsid_jax.network import GSIDNetwork
 
 EMPTY = -1e9  # the score of a code without valid IDs below it
 
@@ -115,8 +114,11 @@ class FitModel(LeafModel):
         own_NxT = jnp.take(codes_BxT, q["own"], axis=0)
         rngs = (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
         d_BxTxD = self._decode(params, rngs[0], batch["item_tokens"], codes_BxT[:, :-1])
-        d_NxTxD, compared_NxD = self._query_outputs(params, rngs[1], q["tokens"], own_NxT,
-                                                    batch["query_codes"].reshape(own_NxT.shape))
+        prefixes = [own_NxT[:, :-1]]
+        if self.query_prefix == "own":
+            prefixes.append(batch["query_codes"].reshape(own_NxT.shape)[:, :-1])
+        d_NxTxD, *others = self._decode_each(params, rngs[1], q["tokens"], prefixes)
+        compared_NxD = (others[0] if others else d_NxTxD)[:, -1]
         item_logp = self.log_probs(flax_mutables, d_BxTxD, codes_BxT)
         query_logp = self.log_probs(flax_mutables, d_NxTxD, own_NxT)
         loss_N, first_N = batch_contrastive(compared_NxD, d_BxTxD[:, -1], q, batch, self.tau)
@@ -134,19 +136,6 @@ class FitModel(LeafModel):
                    "codes_agree": Mean.over(right_NxT[:, -1].astype(jnp.float32), q["weights"])}
         leaves = self._update_leaves(flax_mutables["leaves"], d_BxTxD, codes_BxT)
         return loss, (metrics, {**flax_mutables, "leaves": leaves})
-
-    def _query_outputs(self, params, rng, tokens_NxL, item_codes_NxT, query_codes_NxT):
-        """Queries after their items' codes [N, T, D], for M4, and d_T that M2 compares [N, D]."""
-        rngs = (None, None) if rng is None else jax.random.split(rng)
-        encoded = self._apply(params, rngs[0], GSIDNetwork.encode, tokens_NxL)
-
-        def decode(codes_NxT):
-            return self._apply(params, rngs[1], GSIDNetwork.decode_codes, encoded, tokens_NxL > 0,
-                               codes_NxT[:, :-1])
-
-        d_NxTxD = decode(item_codes_NxT)
-        compared = d_NxTxD if self.query_prefix == "item" else decode(query_codes_NxT)
-        return d_NxTxD, compared[:, -1]
 
     def _update_leaves(self, leaves, d_BxTxD, codes_BxT):
         """Prototypes of the batch's IDs move towards its outputs; the others stay."""

@@ -9,11 +9,11 @@ A stage that a run has not trained is left out.
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 
-import jax
 import numpy as np
 
 from gsid_jax import final_lookup, quiet
@@ -22,7 +22,8 @@ from gsid_jax.evaluate import retrieval
 from gsid_jax.evaluate.catalogue import Catalogue, load_catalogue
 from gsid_jax.evaluate.run import check_run_dir
 from gsid_jax.leaf_marginals import unit
-from gsid_jax.network import GSIDNetwork, mean_pool
+from gsid_jax.models import DualEncoderModel
+from gsid_jax.trained_model import TrainedModel
 from tools.bench.results_page import results_page, write_page
 
 BATCH = 512
@@ -33,33 +34,22 @@ TEXT = (
     "with {triggers:,} triggers the standard error of a recall near 50 is {error:.1f} points.")
 
 
-def pooled(model, token_rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Means of the encoder states, float32 [N, D]."""
-    module, params = model.model.module, model.variables["params"]
-    pool = jax.jit(lambda tokens: mean_pool(
-        module.apply({"params": params}, tokens, method=GSIDNetwork.encode), tokens > 0))
-    length = max(map(len, token_rows))
-    rows = np.zeros((-(-len(token_rows) // BATCH) * BATCH, length), np.int32)
-    for row, tokens in zip(rows, token_rows):
-        row[:len(tokens)] = tokens
-    parts = [np.asarray(pool(rows[i:i + BATCH])) for i in range(0, len(rows), BATCH)]
-    return np.concatenate(parts)[:len(token_rows)]
-
-
 def representations(run_dir: pathlib.Path, stage: str, texts: dict[str, list[str]]
                     ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Names and vectors of items and queries, [N, D] each."""
-    model = final_lookup.load_model(run_dir, stage)
-    if stage == "dual_encoder":
-        encoder = model.encoder(batch_size=BATCH)
-        yield "pooled", {kind: encoder.encode(texts[kind], kind)["embedding"] for kind in texts}
-        return
-    encoder = model.encoder(batch_size=BATCH, outputs=True)
-    outputs = {kind: encoder.encode(texts[kind], kind)["outputs"] for kind in texts}
-    for t in range(outputs["item"].shape[1]):
-        yield f"d_{t + 1}", {kind: x[:, t] for kind, x in outputs.items()}
-    yield "pooled", {kind: pooled(model, [encoder.tokenize(text, kind) for text in texts[kind]])
-                     for kind in texts}
+    trained = final_lookup.load_model(run_dir, stage)
+
+    def encoded(model: TrainedModel, name: str, **options) -> dict[str, np.ndarray]:
+        encoder = model.encoder(batch_size=BATCH, **options)
+        return {kind: encoder.encode(texts[kind], kind)[name] for kind in texts}
+
+    if stage != "dual_encoder":
+        outputs = encoded(trained, "outputs", outputs=True)
+        for t in range(outputs["item"].shape[1]):
+            yield f"d_{t + 1}", {kind: x[:, t] for kind, x in outputs.items()}
+    pooling = dataclasses.replace(trained, model=DualEncoderModel(trained.model.module),
+                                  variables={"params": trained.variables["params"]})
+    yield "pooled", encoded(pooling, "embedding")
 
 
 def measure(catalogue: Catalogue, vectors: dict[str, np.ndarray]) -> list[float]:
@@ -67,7 +57,7 @@ def measure(catalogue: Catalogue, vectors: dict[str, np.ndarray]) -> list[float]
     triggers = catalogue.q2i
     ranked, _ = retrieval.top_k(unit(vectors["query"]), unit(vectors["item"]), 100,
                                 catalogue.tie_rank, triggers.excluded)
-    found = retrieval.summary(ranked, triggers.relevant, (1, 10, 100), 100)
+    found = retrieval.summary(ranked, triggers.relevant)
     return [100 * found[name] for name in FIGURES]
 
 

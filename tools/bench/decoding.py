@@ -142,7 +142,7 @@ def against_encoder(setting: Setting, trie: Trie, beams: Sequence[int], lengths:
                          "encoder_ms": 1000 * encoder.times.clock / batch,
                          "whole_ms": 1000 * whole.times.clock / batch,
                          "added": whole.times.clock / encoder.times.clock - 1,
-                         "added_processor": (whole.times.processor / encoder.times.processor - 1),
+                         "added_processor": whole.times.processor / encoder.times.processor - 1,
                          "added_flops": whole.flops / encoder.flops - 1})
             print(f"  length {length}, beam {beam}: decoding adds {rows[-1]['added']:.0%} "
                   f"({rows[-1]['added_processor']:.0%} of processor time, "
