@@ -52,13 +52,15 @@ def file_hash(path: str | os.PathLike) -> str:
 
 
 def hardware() -> str:
-    """'2 CPU cores (AMD EPYC 9R14)': this machine, as far as the system tells."""
+    """'2 CPU cores (AMD EPYC 9R14)' or '1 of 2 CPU cores (...)', as far as the system tells."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} CPU cores ({names[0] if names else platform.machine()})"
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    share = f"{allowed} of " if allowed != os.cpu_count() else ""
+    return f"{share}{os.cpu_count()} CPU cores ({names[0] if names else platform.machine()})"
 
 
 def versions() -> dict[str, str]:

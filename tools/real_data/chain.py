@@ -19,6 +19,9 @@ from tools.real_data import __main__ as converter
 
 GIN_FILE = "gin_configs/experiments/real_data.gin"
 LANGUAGES = {"jd_titles_zh": "zh"}
+FILES = {"ITEMS": "items.jsonl", "INTERACTIONS": "interactions.jsonl",
+         "Q2I_TEST": "q2i_test.jsonl", "I2I_TEST": "i2i_test.jsonl",
+         "SEQUENCES": "sequences.jsonl", "pipeline.Data.item_pairs": "item_pairs.parquet"}
 TITLE = "Real data"
 INTRO = (
     "Small public data sets through the same commands: do the converters, the chain and the "
@@ -35,18 +38,26 @@ def run(name: str, data_root: pathlib.Path, work_dir: pathlib.Path, training: Se
 
     training, judging: further bindings of the pipeline and of the evaluation.
     """
-    data, run_dir = work_dir / "data" / name, work_dir / name
+    data = work_dir / "data" / name
     if not (data / "about.json").exists():
         print(f"{name}: converting", flush=True)
         converter.convert(name, data_root / name, data)
-    files = {"ITEMS": "items", "INTERACTIONS": "interactions", "Q2I_TEST": "q2i_test",
-             "I2I_TEST": "i2i_test", "SEQUENCES": "sequences"}
-    given = [f"--gin.{key}={str(path)!r}" for key, file in files.items()
-             if (path := data / f"{file}.jsonl").exists()]
+    language = f"LANGUAGE={LANGUAGES.get(name, 'en')!r}"
+    train_and_evaluate(name, data, work_dir / name, [language, *training], judging)
+
+
+def train_and_evaluate(name: str, data: pathlib.Path, run_dir: pathlib.Path,
+                       training: Sequence[str], judging: Sequence[str]) -> None:
+    """Trains and evaluates on the files of `data`, those of FILES that are there.
+
+    training, judging: further bindings of the pipeline and of the evaluation. UserError if a step
+    fails; its log is run_dir/log.txt.
+    """
+    given = [f"{key}={str(path)!r}" for key, file in FILES.items()
+             if (path := data / file).exists()]
     print(f"{name}: training, log in {run_dir / 'log.txt'}", flush=True)
     _call(run_dir, "gsid_jax.pipeline", f"--gin_file={GIN_FILE}", f"--gin.RUN_DIR={str(run_dir)!r}",
-          f"--gin.LANGUAGE={LANGUAGES.get(name, 'en')!r}", *given,
-          *(f"--gin.{binding}" for binding in training))
+          *(f"--gin.{binding}" for binding in [*given, *training]))
     print(f"{name}: evaluating", flush=True)
     _call(run_dir, "gsid_jax.evaluate", "--gin_file=gin_configs/runs/evaluate.gin",
           f"--gin.RUN_DIRS=[{str(run_dir)!r}]", f"--gin.TITLE={name!r}",
