@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gsid_jax.errors import UserError
-from tools.bench import attention, batches, jax_side, running, shapes, train_step
+from tools.bench import (attention, batches, jax_side, running, shapes, step_profile,
+                         train_step)
 
 
 def test_flops_of_loops_and_branches():
@@ -63,3 +64,20 @@ def test_fused_attention_computes_what_the_network_does():
     np.testing.assert_allclose(own, out, rtol=1e-5, atol=1e-6)
     for a, b in zip(own_gradients, gradients):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_profile_counts_the_program_s_instructions_by_kind():
+    def event(name, dur, tid=1, ph="X"):
+        return {"name": name, "dur": dur, "tid": tid, "ph": ph}
+    events = [event("ThunkExecutor::Execute", 9000), event("dot.12", 2000), event("dot.3", 1000),
+              event("copy_bitcast_fusion.1", 500), event("while.2", 4000),
+              event("$trainer.py:152 train_step", 9000), event("dot.5", 700, tid=2),
+              event("wrapped_add", 250), event("thread_name", 0, ph="M")]
+    total = step_profile.durations(events)
+    assert total == {"dot": 3, "copy_bitcast_fusion": 0.5, "wrapped_add": 0.25}
+    assert list(step_profile.by_kind(total).values()) == [3, 0.5, 0, 0.25]
+
+
+def test_a_profile_of_a_step():
+    total = step_profile.traced({"size": "tiny", "B": 8, "L": 8, "Lq": 8})
+    assert step_profile.by_kind(total)["matrix products"] > 0
