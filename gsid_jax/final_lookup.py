@@ -27,10 +27,21 @@ def write_tree(encoder: Encoder, *, data_dir: pathlib.Path, output_dir: pathlib.
                query_weight: float, group_size: int, seed: int) -> dict[str, int]:
     """Grows a new tree (M10 c) and writes what the fit trains on; returns its counts.
 
-    `encoder` must give outputs. Writes item_codes.npy int32 [N, T], leaves.npz (the prototypes to
-    start from), the dataset gsid_step and stats.json, under a temporary name until all is there.
+    `encoder` must give outputs.
     """
     codes, query_codes = item_ids.tree_codes(encoder, data_dir, leaves, query_weight, seed)
+    return save_tree(encoder, codes, query_codes, data_dir=data_dir, output_dir=output_dir,
+                     group_size=group_size, seed=seed)
+
+
+def save_tree(encoder: Encoder, codes: np.ndarray, query_codes: np.ndarray, *,
+              data_dir: pathlib.Path, output_dir: pathlib.Path, group_size: int, seed: int
+              ) -> dict[str, int]:
+    """Writes given IDs, int [N, T] of items and of queries, as `write_tree` does.
+
+    Writes item_codes.npy int32 [N, T], leaves.npz (the prototypes to start from), the dataset
+    gsid_step and stats.json, under a temporary name until all is there.
+    """
     partial = output_dir.with_name(output_dir.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

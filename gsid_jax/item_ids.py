@@ -112,19 +112,30 @@ def tree_codes(encoder: Encoder, data_dir: str | os.PathLike, leaves: int = 0,
 
     Returns IDs of the items int32 [N, T], and of the queries (by their vectors, for the records).
     """
-    encoded = _represented(encoder, data_dir, "item")
-    query_vectors = _represented(encoder, data_dir, "query")["embedding"]
+    own, blended, query_vectors = blended_vectors(encoder, data_dir, query_weight)
     sizes = encoder.sizes
     nodes = (retree.level_sizes(leaves, sizes.T, sizes.K) if leaves
-             else matched_sizes(encoded["codes"], sizes.K))
-    weights = read_weights(data_dir, len(encoded["codes"]))
-    blended = query_aware.blend_vectors(encoded["embedding"], query_vectors, weights, query_weight)
+             else matched_sizes(own, sizes.K))
     codes = retree.grow_tree(blended, nodes, sizes.K, seed)
     grown = leaf_marginals.grow(codes, blended)
     return codes, leaf_marginals.lookup(query_vectors, grown, sizes.K)[0]
 
 
-def _represented(encoder: Encoder, data_dir: str | os.PathLike, kind: str
+def blended_vectors(encoder: Encoder, data_dir: str | os.PathLike, query_weight: float = 1.0
+                    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a tree is grown from.
+
+    Returns the items' own codes int32 [N, T], their unit vectors float32 [N, D] with `query_weight`
+    times the mean of their training queries, and the queries' vectors float32 [Q, D].
+    """
+    encoded = represented(encoder, data_dir, "item")
+    query_vectors = represented(encoder, data_dir, "query")["embedding"]
+    weights = read_weights(data_dir, len(encoded["codes"]))
+    return encoded["codes"], query_aware.blend_vectors(
+        encoded["embedding"], query_vectors, weights, query_weight), query_vectors
+
+
+def represented(encoder: Encoder, data_dir: str | os.PathLike, kind: str
                  ) -> dict[str, np.ndarray]:
     """Codes int32 [N, T] and representations float32 [N, D] of all items or queries."""
     texts, sizes = read_texts(data_dir, kind), encoder.sizes
@@ -154,7 +165,7 @@ def grow_leaves(encoder: Encoder, data_dir: str | os.PathLike, codes_NxT: np.nda
                 ) -> leaf_marginals.Leaves:
     """M10 (b): the prototypes of these IDs, means of the outputs decoded after each item's codes.
 
-    `encoder` must give outputs.
+    `encoder` must give outputs. IDs may have more levels than the model: the last output stands in.
     """
     grower = leaf_marginals.Grower(codes_NxT)
     texts = read_texts(data_dir, "item")
@@ -162,8 +173,9 @@ def grow_leaves(encoder: Encoder, data_dir: str | os.PathLike, codes_NxT: np.nda
     progress = Progress("prototypes of the IDs", len(texts))
     for start in range(0, len(texts), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
-        encoded = encoder.encode(texts[rows], "item", np.asarray(codes_NxT[rows], np.int32),
-                                 progress)
-        grower.add(rows, encoded["outputs"])
+        outputs = encoder.encode(texts[rows], "item", np.asarray(
+            codes_NxT[rows, :encoder.sizes.T], np.int32), progress)["outputs"]
+        more = codes_NxT.shape[1] - outputs.shape[1]
+        grower.add(rows, np.concatenate([outputs, *[outputs[:, -1:]] * more], axis=1))
     progress.finish()
     return grower.leaves()

@@ -345,7 +345,8 @@ def concerns(binding: str, here: set[str], anywhere: set[str]) -> bool:
 def main(argv: list[str]) -> None:
     """Runs the pipeline that the gin flags describe."""
     files, overrides = launch.flags.FLAGS.gin_file, launch.flags.FLAGS.gin_bindings
-    used = launch.names_used(files, overrides, launch.flags.FLAGS.gin_search_paths)
+    here = [b for b in overrides if re.match(OWN, b) or "." not in b.partition("=")[0]]
+    used = launch.names_used(files, here, launch.flags.FLAGS.gin_search_paths)  # no module of tasks
     own = [b for b in overrides if re.match(OWN, b) or b.partition("=")[0].strip() in used]
     launch.start(argv, own)
     from gsid_jax import gin_setup

@@ -55,11 +55,11 @@ def grow_tree(vectors_NxD: np.ndarray, sizes: Sequence[int], size: int, seed: in
     if sizes[-1] > len(x_NxD):
         raise UserError(f"a tree was asked for {sizes[-1]} leaves from {len(x_NxD)} items; expected "
                         "no more leaves than items: lower their number")
-    label_N, centre = _kmeans(x_NxD, sizes[-1], np.ones(len(x_NxD), np.float32), seed)
+    label_N, centre = kmeans(x_NxD, sizes[-1], np.ones(len(x_NxD), np.float32), seed)
     labels, above = [label_N], list(sizes[:-1])
     weight = np.bincount(label_N, minlength=len(centre)).astype(np.float32)
     while above and len(centre) > DENDROGRAM_NODES:
-        _, centres = _kmeans(centre, above.pop(), weight, seed)
+        _, centres = kmeans(centre, above.pop(), weight, seed)
         parent = _seated(centre, centres, np.argmax(centre @ centres.T, axis=1), size)
         parent, centre, weight = _united(parent, centre, weight)
         labels.insert(0, parent[labels[0]])
@@ -78,7 +78,7 @@ def grow_tree(vectors_NxD: np.ndarray, sizes: Sequence[int], size: int, seed: in
     return _numbered(np.stack(labels, axis=1))
 
 
-def _kmeans(x_NxD: np.ndarray, clusters: int, weights_N: np.ndarray, seed: int
+def kmeans(x_NxD: np.ndarray, clusters: int, weights_N: np.ndarray, seed: int
             ) -> tuple[np.ndarray, np.ndarray]:
     """Spherical k-means: label int64 [N] of each row, unit centres float32 [clusters, D].
 

@@ -27,7 +27,7 @@ VARIANTS: Mapping[str, Sequence[str]] = {
     # sampling (2.2.3)
     "one query an item": ("QUERIES_PER_ITEM=1",),
     "random batches": (  # a step's file is in the order of prefixes: shuffled whole
-        "prefix_groups.enabled=False", "tasks.grouping.shuffling.block_records=100000"),
+        "tasks.grouping.prefix_groups.enabled=False", "tasks.grouping.shuffling.block_records=100000"),
     # losses (2.2.2)
     "hard cross-entropy instead of KL": ("GSIDModel.alignment_direction='hard'",),
     "without alignment (M3)": ("GSIDModel.alignment_weight=0.0",),

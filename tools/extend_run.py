@@ -11,6 +11,9 @@ trains the codebook of step T anew from step T - 1. Published items keep codes 1
 get the numbers of the old ones where they hold the same items (--no-match leaves them as they come),
 and changed.parquet lists the IDs that changed.
 
+A run whose IDs are a new tree (M10 c, as the quickstart makes) is extended as its tree was made: items
+of one published prefix are clustered by the model's vectors, and a short fit follows.
+
 --data_dir gives a dataset of the grown catalogue (tools.build_dataset; the vocabulary stays the
 run's); items new in it get the codes that the published model gives them. RUN2 is a run like any
 other: infer, evaluate, retrieve and this tool work on it. RUN is only read. Started again after a
@@ -26,7 +29,9 @@ from typing import Any
 
 from gsid_jax.errors import UserError
 from tools.extension import stability
-from tools.extension.extension import Extension
+from tools.extension.extension import of_tree
+from tools.extension.step_extension import StepExtension
+from tools.extension.tree_extension import TreeExtension
 
 
 def extend_run(run_dir: str | pathlib.Path, output_dir: str | pathlib.Path, *, levels: int = 0,
@@ -44,9 +49,9 @@ def extend_run(run_dir: str | pathlib.Path, output_dir: str | pathlib.Path, *, l
     if output_dir.resolve() == run_dir.resolve():
         raise UserError(f"--output_dir={output_dir} is the run itself; expected another directory, "
                         "so that the published run stays as it is")
-    extension = Extension(run_dir, output_dir, refresh,
-                          pathlib.Path(data_dir) if data_dir else run_dir / "data", match, bindings,
-                          seed)
+    extension = (TreeExtension if of_tree(run_dir) else StepExtension)(
+        run_dir, output_dir, refresh, pathlib.Path(data_dir) if data_dir else run_dir / "data",
+        match, bindings, seed)
     if not refresh and levels != extension.published_levels + 1:
         raise UserError(f"--levels={levels}, but run {run_dir} has IDs of "
                         f"{extension.published_levels} codes; expected "

@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from gsid_jax import trained_model
+from gsid_jax import final_lookup, gin_setup, launch, trained_model
 from gsid_jax.assign import load
+from gsid_jax.final_ids import write_ids
 from gsid_jax.published_ids import read_ids
+from tasks.vocabulary import VOCABULARY
 from tests.gsid_jax import tiny_run
 from tools import extend_run
 
@@ -134,3 +136,49 @@ def test_a_dataset_of_other_items_is_refused(published_run_dir, tmp_path, capsys
     assert extend(published_run_dir, tmp_path / "out", "--refresh",
                   f"--data_dir={tmp_path / 'data'}") == 1
     assert "has none of the 150 items published" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def tree_run_dir(published_run_dir, tmp_path_factory):
+    """The run with a new tree, a fit of two steps and its IDs."""
+    run_dir = tmp_path_factory.mktemp("tree") / "run"
+    shutil.copytree(published_run_dir, run_dir)
+    shutil.rmtree(run_dir / "ids")
+    encoder = final_lookup.load_model(run_dir, "step_2").encoder(batch_size=64, outputs=True)
+    final_lookup.write_tree(encoder, data_dir=run_dir / "data", output_dir=run_dir / "tree",
+                            leaves=12, query_weight=1.0, group_size=4, seed=0)
+    bindings = [b for b in tiny_run.bindings(2) if not b.startswith("LEVEL")]
+    launch.parse_gin(
+        ["gin_configs/models/tiny.gin", "gin_configs/runs/fit.gin"],
+        [*bindings, f"RUN_DIR = {str(run_dir)!r}", "initial/run_path.name = 'step_2'",
+         "GROUP_SIZE = 4", "WARMUP_STEPS = 0", *(flag.removeprefix("--gin=") for flag in FAST
+                                                if "CONTRASTIVE" not in flag)])
+    gin_setup.train(config_text_fn=launch.config_text,
+                    model_info=trained_model.vocabulary_info(VOCABULARY))
+    final_lookup.write_lookup(final_lookup.load_model(run_dir, "fit"), assignment="retree",
+                              run_dir=run_dir, model_name="fit", tau=0.1, query_share=0.0,
+                              batch_size=64)
+    model = trained_model.load_run(run_dir)
+    write_ids(model.encoder(batch_size=64), data_dir=run_dir / "data", output_dir=run_dir / "ids",
+              model_hash=model.hash)
+    tiny_run.forget()
+    return run_dir
+
+
+@pytest.mark.parametrize("flags", [["--levels=3"], ["--refresh"]])
+def test_a_tree_gets_a_level_more_or_its_last_one_anew(tree_run_dir, tmp_path, capsys, flags):
+    before = contents(tree_run_dir)
+    assert extend(tree_run_dir, tmp_path / "new", *flags, "--gin=TRAIN_STEPS=2") == 0
+    assert contents(tree_run_dir) == before
+    assert "published codes kept: l1 100.00%" in capsys.readouterr().out
+    old = read_ids(tree_run_dir / "ids" / "items.parquet").codes
+    ids = read_ids(tmp_path / "new" / "ids" / "items.parquet")
+    kept = 2 if flags == ["--levels=3"] else 1
+    assert ids.codes.shape == (len(old), kept + 1)
+    np.testing.assert_array_equal(ids.codes[:, :kept], old[:, :kept])
+    tree = {tuple(row) for row in np.load(tmp_path / "new" / "tree" / "item_codes.npy").tolist()}
+    assert {tuple(row) for row in ids.codes.tolist()} <= tree
+    assert len(tree) >= len(np.unique(old[:, :kept], axis=0))
+    model = trained_model.load_run(tmp_path / "new")  # infer and evaluate read the new run so
+    tiny_run.forget()
+    assert ids.model == model.hash and len(model.model.loaded_leaves.codes) == len(tree)
