@@ -87,11 +87,11 @@ class Extension:
         link_tree(self.data, self.dir / "data")
         link_tree(self.run / "vocab", self.dir / "vocab")
 
-    def _link_model(self, name: str, target: str = "") -> None:
+    def _link_model(self, name: str) -> None:
         if not (self.run / name / "model.json").is_file():
             raise UserError(f"run {self.run} has no {name}, which level {self.level} starts from; "
                             "expected its checkpoint: restore it")
-        link_tree(self.run / name, self.dir / (target or name), leave=("assignment", "tensorboard"))
+        link_tree(self.run / name, self.dir / name, leave=("assignment", "tensorboard"))
 
     def _train(self, name: str) -> None:
         """Trains as the run's stage `name` was, but for `_bindings`."""

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -40,15 +40,21 @@ def relabel_codebook(codebook: Mapping[str, Any], level: int, number: np.ndarray
 
 def write_relabelled(model_dir: pathlib.Path, output_dir: pathlib.Path, level: int,
                      number: np.ndarray) -> None:
-    """Writes MODEL_DIR again with the codes of ``level`` renumbered; without optimizer state.
+    """Writes MODEL_DIR again with the codes of ``level`` renumbered; without optimizer state."""
+    rewrite(model_dir, output_dir, lambda collections: {
+        **collections, "codebook": relabel_codebook(collections["codebook"], level, number)})
 
-    Appears complete or not at all.
+
+def rewrite(model_dir: pathlib.Path, output_dir: pathlib.Path,
+            change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+    """Writes MODEL_DIR again, its collections besides params as `change` makes them.
+
+    Without optimizer state. Appears complete or not at all.
     """
     checkpoint = checkpoint_files.find(str(model_dir))[0]
     loop = checkpoint_files.read_loop(checkpoint)
-    variables = dict(checkpoint_files.load_variables(checkpoint))
-    params = variables.pop("params")
-    variables["codebook"] = relabel_codebook(variables["codebook"], level, number)
+    collections = dict(checkpoint_files.load_variables(checkpoint))
+    params = collections.pop("params")
     partial = output_dir.with_name(output_dir.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -58,7 +64,7 @@ def write_relabelled(model_dir: pathlib.Path, output_dir: pathlib.Path, level: i
     kept = {name: value for name, value in loop.items()
             if name not in ("step", "rng", "empty", "checksums")}
     saver.save(TrainState(step=jnp.int32(loop["step"]), params=params, opt_state=(),
-                          flax_mutables=variables, rng=jnp.asarray(loop["rng"], jnp.uint32)),
-               kept)
+                          flax_mutables=change(collections),
+                          rng=jnp.asarray(loop["rng"], jnp.uint32)), kept)
     saver.close()
     os.replace(partial, output_dir)

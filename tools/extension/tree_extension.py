@@ -14,7 +14,7 @@ from gsid_jax.errors import UserError
 from gsid_jax.evaluate.codes import code_health
 from gsid_jax.final_ids import write_ids
 from gsid_jax.manifest import read_json, write_json
-from tools.extension import tree_levels
+from tools.extension import relabel, tree_levels
 from tools.extension.extension import BATCH_SIZE, FIX, Extension
 
 SOURCE = "published"  # the published fit, which the new one starts from
@@ -31,10 +31,18 @@ class TreeExtension(Extension):
         return stats["group_size"]
 
     def _stages(self) -> list[tuple[str, Callable[[], None], list[str], str]]:
-        return [(SOURCE, lambda: self._link_model("fit", SOURCE), [f"{SOURCE}/model.json"], SOURCE),
+        return [(SOURCE, self._source, [f"{SOURCE}/model.json"], SOURCE),
                 ("tree", self._tree, ["tree/stats.json"], "tree"),
                 ("fit", lambda: self._train("fit"), ["fit/model.json"], "fit/checkpoints"),
                 ("lookup", self._lookup, ["lookup/lookup.json", "lookup/leaves.npz"], "lookup")]
+
+    def _source(self) -> None:
+        """The published fit without its prototypes: those of the new IDs take their place."""
+        if not (self.run / "fit" / "model.json").is_file():
+            raise UserError(f"run {self.run} has no fit, which level {self.level} starts from; "
+                            "expected its checkpoint: restore it")
+        relabel.rewrite(self.run / "fit", self.dir / SOURCE, lambda collections: {
+            name: values for name, values in collections.items() if name != "leaves"})
 
     def _tree(self) -> None:
         encoder = trained_model.load_run(self.run).encoder(batch_size=BATCH_SIZE, outputs=True)
