@@ -14,18 +14,23 @@ from gsid_jax.manifest import hardware, versions, write_json
 EXTRA_PACKAGES = ("torch", "transformers", "bm25s", "pyarrow")
 
 
-def circumstances(module: str, seeds: str = "0") -> dict[str, Any]:
-    """Command, date, seeds, hardware and versions."""
+def all_versions() -> dict[str, str]:
+    """Versions of what results depend on, the packages of comparisons among them."""
     found = {**versions()}
     for name in EXTRA_PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    return found
+
+
+def circumstances(module: str, seeds: str = "0") -> dict[str, Any]:
+    """Command, date, seeds, hardware and versions."""
     return {"command": f"python -m {module} {shlex.join(sys.argv[1:])}".strip(),
             "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
             "seeds": seeds, "hardware": hardware(),
-            "versions": found}
+            "versions": all_versions()}
 
 
 def opening(title: str, made: dict[str, Any]) -> str:
@@ -38,7 +43,7 @@ def opening(title: str, made: dict[str, Any]) -> str:
 def results_page(title: str, command: str, text: str, header: Sequence[str],
                  rows: Sequence[Sequence[Any]], more: str = "") -> str:
     """Markdown with the command, date, hardware, versions, `text`, the table and `more`."""
-    software = ", ".join(f"{name} {version}" for name, version in versions().items())
+    software = ", ".join(f"{name} {version}" for name, version in all_versions().items())
     return (f"# {title}\n\nMade by `{command}` on "
             f"{datetime.datetime.now(datetime.timezone.utc).date()}, {hardware()}, {software}.\n\n"
             f"{text}\n\n{table(header, rows)}" + (f"\n{more.strip()}\n" if more else ""))

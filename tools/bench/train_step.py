@@ -9,6 +9,7 @@ On a machine with an NVIDIA GPU: --device=cuda --dtype=bfloat16 --sizes=base --b
 """
 
 import argparse
+import itertools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="small,base")
     parser.add_argument("--levels", default="0,1,4", help="0 is pre-training")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", default="8,32", help="items, several with commas")
     parser.add_argument("--queries", type=int, default=1)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--query_length", type=int, default=16)
@@ -55,14 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         peak = running.peak(args.device, args.dtype, args.matmul_size)
         print(f"best matrix product: {peak / 1e9:,.1f} GFLOP/s {args.dtype}", flush=True)
-        for size in args.sizes.split(","):
-            for level in args.levels.split(","):
-                case = {"size": size, "t": int(level), "B": args.batch, "Q": args.queries,
-                        "L": args.length, "Lq": args.query_length, "dtype": args.dtype}
-                found = running.side_by_side(case, "train", args.calls, args.device, args.compiled)
-                rows.append(row(case, found, peak))
-                results.append(found)
-                print(" | ".join(rows[-1]), flush=True)
+        for size, level, batch in itertools.product(
+                args.sizes.split(","), args.levels.split(","), args.batch.split(",")):
+            case = {"size": size, "t": int(level), "B": int(batch), "Q": args.queries,
+                    "L": args.length, "Lq": args.query_length, "dtype": args.dtype}
+            found = running.side_by_side(case, "train", args.calls, args.device, args.compiled)
+            rows.append(row(case, found, peak))
+            results.append(found)
+            print(" | ".join(rows[-1]), flush=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
