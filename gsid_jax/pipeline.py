@@ -111,7 +111,10 @@ class Run:
         return set().union(*(launch.names_used(*parts) for parts in stages))
 
     def check_overrides(self, used: set[str]) -> None:
-        """Refuses values of the command line that neither the pipeline (`used`) nor a stage uses."""
+        """Refuses values of the command line that neither the pipeline (`used`) nor a stage uses,
+        and parameters of what no stage has."""
+        parameters = [b for b in self.overrides if "." in b.partition("=")[0]]
+        launch.names_used([], parameters)  # `_names` has imported what the stages name
         for binding in self.overrides:
             name = binding.partition("=")[0].strip()
             if "." not in name and name not in used | self.names:

@@ -147,6 +147,17 @@ def test_mistakes_are_named(tmp_path, bindings, text, capsys):
     assert re.search(text, capsys.readouterr().err)
 
 
+def test_parameters_of_the_tasks_are_taken_on_the_command_line(environment, tmp_path):
+    """In a process of its own: here the tasks, which register them, are imported already."""
+    status, output = run(tmp_path / "run", environment, "--gin.prefix_groups.enabled=False",
+                         "--gin.tasks.grouping.shuffling.block_records=100",
+                         "--gin.Pipeline.until='nowhere'")
+    assert status == 1 and "until: got 'nowhere', expected one of data" in output
+    status, output = run(tmp_path / "run", environment, "--gin.prefix_gruops.enabled=False")
+    assert status == 1 and "unknown gin name 'prefix_gruops'" in output
+    assert not (tmp_path / "run" / "data").exists()
+
+
 def test_a_stage_that_t5x_trained_is_taken_as_it_is(tmp_path, capsys):
     (tmp_path / "pretrain" / "checkpoint_30" / "state").mkdir(parents=True)
     run = pipeline.Run(pipeline.Pipeline(run_dir=str(tmp_path), levels=1, pretrain_gin="unread"))
