@@ -1,10 +1,11 @@
-"""Keeps TensorFlow and XLA quiet, and TensorFlow away from accelerators.
+"""Keeps TensorFlow, XLA and Beam quiet, and TensorFlow away from accelerators.
 
 TensorFlow serves the input side only. Its C++ start-up lines ignore TF_CPP_MIN_LOG_LEVEL, so
 file descriptor 2 points to the null device while it loads.
 """
 
 import contextlib
+import logging
 import os
 import sys
 
@@ -45,3 +46,17 @@ def tensorflow():
             tf.config.set_visible_devices([], "TPU")
             tf.get_logger().setLevel("ERROR")
     return tf
+
+
+def beam():
+    """Returns the Apache Beam module, loaded and running without its warnings; its errors stay.
+
+    ImportError if it is not installed.
+    """
+    logging.disable(logging.WARNING)  # what is missing of the clouds' extras, said by the root logger
+    try:
+        import apache_beam
+    finally:
+        logging.disable(logging.NOTSET)
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    return apache_beam

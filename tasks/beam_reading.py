@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from gsid_jax import quiet
 from gsid_jax.errors import UserError
 from tasks import raw_formats, raw_paths
 from tasks.raw_files import Rejects, Source, refuse_empty
@@ -21,11 +22,10 @@ RAW_CHARACTERS = 4000  # of a bad record that is passed on
 def beam_module() -> Any:
     """Apache Beam; UserError naming the extra if it is not installed."""
     try:
-        import apache_beam
+        return quiet.beam()
     except ImportError as error:
         raise UserError("Apache Beam is not installed; expected it for --beam_runner: pip install "
                         "gsid_jax[beam]") from error
-    return apache_beam
 
 
 def pipeline(runner: str, options: str) -> Any:
