@@ -33,13 +33,17 @@ def test_report_states_command_data_and_what_is_missing():
 
 def test_every_variant_names_known_bindings():
     from gsid_jax import launch
+    from tests.gsid_jax import tiny_run
     bindings = {b for variant in ablate.VARIANTS.values() for b in variant}
     parameters = sorted(b for b in bindings if "." in b.partition("=")[0])
     stages = [["gin_configs/models/tiny.gin", f"gin_configs/runs/{stage}.gin"]
               for stage in ("gsid_step_1", "pretrain")]
-    launch.names_used(stages[0], parameters)  # raises for an unknown one
-    known = set().union(*map(launch.names_used, [["gin_configs/runs/pipeline.gin"], *stages]))
-    assert {b.partition("=")[0] for b in bindings - set(parameters)} <= known
+    try:
+        launch.names_used(stages[0], parameters)  # raises for an unknown one
+        known = set().union(*map(launch.names_used, [["gin_configs/runs/pipeline.gin"], *stages]))
+        assert {b.partition("=")[0] for b in bindings - set(parameters)} <= known
+    finally:
+        tiny_run.forget()
 
 
 def test_runs_of_earlier_calls_are_collected_and_give_stages(tmp_path):
