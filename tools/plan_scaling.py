@@ -99,7 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             large.append(row(plan(directory, topology, level, batch, options), options))
             print(" | ".join(large[-1]), flush=True)
         for topology, level, batch, options in EPOCH:
-            epochs.append(epoch_row(plan(directory, topology, level, batch, options)))
+            try:
+                epochs.append(epoch_row(plan(directory, topology, level, batch, options)))
+            except UserError as error:  # a compiler that cannot: the page says so
+                print(f"warning: {error}", file=sys.stderr)
+                epochs.append([topology, "-", str(level), f"{batch:,}",
+                               "not planned: " + str(error).rpartition("failed: ")[2][:160], "-", "-"])
             print(" | ".join(epochs[-1]), flush=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
