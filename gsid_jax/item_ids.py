@@ -117,8 +117,13 @@ def tree_codes(encoder: Encoder, data_dir: str | os.PathLike, leaves: int = 0,
     nodes = (retree.level_sizes(leaves, sizes.T, sizes.K) if leaves
              else matched_sizes(own, sizes.K))
     codes = retree.grow_tree(blended, nodes, sizes.K, seed)
-    grown = leaf_marginals.grow(codes, blended)
-    return codes, leaf_marginals.lookup(query_vectors, grown, sizes.K)[0]
+    return codes, vector_codes(query_vectors, codes, blended, sizes.K)
+
+
+def vector_codes(vectors: np.ndarray, codes_NxT: np.ndarray, item_vectors_NxD: np.ndarray,
+                 size: int) -> np.ndarray:
+    """Codes of vectors [Q, D] by the marginals of a tree of items, int32 [Q, T]."""
+    return leaf_marginals.lookup(vectors, leaf_marginals.grow(codes_NxT, item_vectors_NxD), size)[0]
 
 
 def blended_vectors(encoder: Encoder, data_dir: str | os.PathLike, query_weight: float = 1.0
@@ -171,11 +176,11 @@ def grow_leaves(encoder: Encoder, data_dir: str | os.PathLike, codes_NxT: np.nda
     texts = read_texts(data_dir, "item")
     encoder.expect(len(texts))
     progress = Progress("prototypes of the IDs", len(texts))
+    levels = np.arange(codes_NxT.shape[1])
     for start in range(0, len(texts), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
         outputs = encoder.encode(texts[rows], "item", np.asarray(
             codes_NxT[rows, :encoder.sizes.T], np.int32), progress)["outputs"]
-        more = codes_NxT.shape[1] - outputs.shape[1]
-        grower.add(rows, np.concatenate([outputs, *[outputs[:, -1:]] * more], axis=1))
+        grower.add(rows, outputs[:, np.minimum(levels, encoder.sizes.T - 1)])
     progress.finish()
     return grower.leaves()

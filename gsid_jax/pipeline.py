@@ -350,7 +350,7 @@ def main(argv: list[str]) -> None:
     files, overrides = launch.flags.FLAGS.gin_file, launch.flags.FLAGS.gin_bindings
     here = [b for b in overrides if re.match(OWN, b) or "." not in b.partition("=")[0]]
     used = launch.names_used(files, here, launch.flags.FLAGS.gin_search_paths)  # no module of tasks
-    own = [b for b in overrides if re.match(OWN, b) or b.partition("=")[0].strip() in used]
+    own = [b for b in here if re.match(OWN, b) or b.partition("=")[0].strip() in used]
     launch.start(argv, own)
     from gsid_jax import gin_setup
     run = Run(gin_setup.pipeline(), overrides)

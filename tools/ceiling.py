@@ -24,7 +24,9 @@ from gsid_jax.errors import UserError
 from gsid_jax.evaluate import retrieval
 from gsid_jax.evaluate.catalogue import Catalogue, load_catalogue
 from gsid_jax.evaluate.run import check_run_dir
+from gsid_jax.evaluate.tables import RETRIEVAL
 from tools import simulate
+from tools.ablate import cell
 from tools.bench.results_page import results_page, write_page
 from tools.marketplace import behaviour, listings, sequences
 from tools.marketplace.draws import uniform
@@ -39,7 +41,6 @@ CHUNK_TRIGGERS = 128
 BACK_OFF = 1e-4
 TOP = 100
 MOST_UNMATCHED = 0.2  # share of queries that never come up; of another seed's it is far larger
-FIGURES = ("recall@1", "recall@10", "recall@100", "mrr@100")
 TEXT = (
     "Query to item over the whole pool (%), {triggers} held-out queries by seed, {rounds} fresh "
     "rounds of searches. *Everything known*: items ranked by the clicks, contacts and purchases "
@@ -68,8 +69,6 @@ class Reader:
 
     def __init__(self, world: World):
         self._world = world
-        weight = 1.0 / (1.0 + np.arange(world.num_spus) - world.leaf_start[world.spu_leaf])
-        self._weight = weight  # Zipf within a leaf, as World draws
 
     @functools.lru_cache(maxsize=None)
     def _candidates(self, leaf: int, brand: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +76,7 @@ class Reader:
         spus = np.arange(self._world.leaf_start[leaf], self._world.leaf_start[leaf + 1])
         if brand is not None:
             spus = spus[[self._world.spu(int(spu)).line.brand == brand for spu in spus]]
-        total = np.cumsum(self._weight[spus])
+        total = np.cumsum(self._world.spu_share[spus])
         return spus, total / total[-1]
 
     def guess(self, text: str, facts: Facts, draws: Sequence[float]) -> Facts:
@@ -95,15 +94,14 @@ class Reader:
             for known, new in zip(facts.values, drawn.values)))
 
 
-def fresh_scores(seed: int, numbers: np.ndarray, world: World, queries: dict[str, int],
+def fresh_scores(world: World, numbers: np.ndarray, queries: dict[str, int],
                  rounds: int, known_popularity: bool, texts: Sequence[str] | None = None
                  ) -> np.ndarray:
     """How strongly each query came up for each item, float32 [queries, items].
 
     Args:
-      seed: of the marketplace.
-      numbers: int64 [items], the simulator's number of each item.
       world: the marketplace.
+      numbers: int64 [items], the simulator's number of each item.
       queries: row of each query.
       rounds: how often the behaviour around each item is drawn.
       known_popularity: with each item's own popularity; else a fresh one in each round.
@@ -114,12 +112,10 @@ def fresh_scores(seed: int, numbers: np.ndarray, world: World, queries: dict[str
     width = behaviour.BEHAVIOUR_DRAWS
     for start in range(0, len(numbers), CHUNK_ITEMS):
         part = numbers[start:start + CHUNK_ITEMS]
-        facts = [listings.draw_facts(world.language, world.spu(spu), iter(row).__next__)
-                 for spu, row in zip(world.item_spus(part).tolist(),
-                                     uniform(seed, simulate.FACT_STREAM, part, 2).tolist())]
-        popularity = sequences.popularity(seed, part).tolist()
+        facts = simulate.item_facts(world, part)
+        popularity = sequences.popularity(world.seed, part).tolist()
         for stream in range(FIRST_STREAM, FIRST_STREAM + rounds):
-            rows = uniform(seed, stream, part, width + HIDDEN_DRAWS).tolist()
+            rows = uniform(world.seed, stream, part, width + HIDDEN_DRAWS).tolist()
             for column, row in enumerate(rows, start):
                 fact, fame = facts[column - start], popularity[column - start]
                 if texts is not None:
@@ -142,7 +138,7 @@ def group_means(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def measure(catalogue: Catalogue, scores: np.ndarray, groups: Sequence[np.ndarray]) -> list[float]:
-    """FIGURES of the ranking by these scores, in percent.
+    """RETRIEVAL of the ranking by these scores, in percent.
 
     groups: int [N] each; ties go by the mean of the first group, then of the next.
     """
@@ -158,12 +154,12 @@ def measure(catalogue: Catalogue, scores: np.ndarray, groups: Sequence[np.ndarra
         best.add(*np.nonzero(part), part[np.nonzero(part)])
         ranked.append(best.ranking()[0])
     found = retrieval.summary(np.concatenate(ranked), triggers.relevant)
-    return [100 * found[name] for name in FIGURES]
+    return [100 * found[name] for name in RETRIEVAL]
 
 
 def ceilings(run_dir: pathlib.Path, seed: int, language: str, rounds: int
              ) -> tuple[dict[str, list[float]], int, float]:
-    """FIGURES by row of the table, the number of queries, and the share that drew no item."""
+    """RETRIEVAL by row of the table, the number of queries, and the share that drew no item."""
     check_run_dir(run_dir)
     catalogue = load_catalogue(run_dir / "data")
     names = catalogue.item_id.to_pylist()
@@ -178,7 +174,7 @@ def ceilings(run_dir: pathlib.Path, seed: int, language: str, rounds: int
     leaves = world.spu_leaf[spus]
 
     def scores(known_popularity: bool, texts: Sequence[str] | None = None) -> np.ndarray:
-        return fresh_scores(seed, numbers, world, queries, rounds, known_popularity, texts)
+        return fresh_scores(world, numbers, queries, rounds, known_popularity, texts)
 
     best = scores(True)
     unmatched = float((best.max(axis=1) == 0).mean())
@@ -220,10 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    table = [[name, *(f"{mean:.1f}" + (f" ± {std:.1f}" if len(figures) > 1 else "")
-                      for mean, std in zip(np.mean(figures, axis=0),
-                                           np.std(figures, axis=0, ddof=len(figures) > 1)))]
-             for name, figures in rows.items()]
+    table = [[name, *map(cell, zip(*figures))] for name, figures in rows.items()]
     command = (f"python -m tools.ceiling --run_dirs={args.run_dirs} --seeds={args.seeds} "
                f"--language={args.language} --rounds={args.rounds}")
     write_page(results_page(

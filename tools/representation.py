@@ -21,13 +21,13 @@ from gsid_jax.errors import UserError
 from gsid_jax.evaluate import retrieval
 from gsid_jax.evaluate.catalogue import Catalogue, load_catalogue
 from gsid_jax.evaluate.run import check_run_dir
+from gsid_jax.evaluate.tables import RETRIEVAL
 from gsid_jax.leaf_marginals import unit
 from gsid_jax.models import DualEncoderModel
 from gsid_jax.trained_model import TrainedModel
 from tools.bench.results_page import results_page, write_page
 
 BATCH = 512
-FIGURES = ("recall@1", "recall@10", "recall@100", "mrr@100")
 TEXT = (
     "Query to item over the whole pool (%), one row a representation. d_t: the decoder's output at "
     "position t after the text's own codes; pooled: the mean of the encoder states. One run each: "
@@ -53,12 +53,12 @@ def representations(run_dir: pathlib.Path, stage: str, texts: dict[str, list[str
 
 
 def measure(catalogue: Catalogue, vectors: dict[str, np.ndarray]) -> list[float]:
-    """FIGURES of one representation, in percent."""
+    """RETRIEVAL of one representation, in percent."""
     triggers = catalogue.q2i
     ranked, _ = retrieval.top_k(unit(vectors["query"]), unit(vectors["item"]), 100,
                                 catalogue.tie_rank, triggers.excluded)
     found = retrieval.summary(ranked, triggers.relevant)
-    return [100 * found[name] for name in FIGURES]
+    return [100 * found[name] for name in RETRIEVAL]
 
 
 def compare(run_dirs: Sequence[pathlib.Path], stages: Sequence[str]

@@ -48,23 +48,27 @@ def _chunk(world: World, start: int, stop: int):
     """Yields (item number, SPU, listing, pairs, may be trained on) of items start..stop-1."""
     language, seed = world.language, world.seed
     numbers = np.arange(start, stop)
-    spus = world.item_spus(numbers).tolist()
     strange = uniform(seed, STRANGER_STREAM, numbers, 3)
     strange_spus = (strange[:, 0] * world.num_spus).astype(np.int64).tolist()
     fame = sequences.popularity(seed, numbers).tolist()
     seen = behaviour.seen_items(seed, numbers).tolist()
-    fact_rows = uniform(seed, FACT_STREAM, numbers, 2)
+    all_facts = item_facts(world, numbers)
     listing_rows = uniform(seed, LISTING_STREAM, numbers, listings.LISTING_DRAWS)
     behaviour_rows = uniform(seed, BEHAVIOUR_STREAM, numbers, behaviour.BEHAVIOUR_DRAWS)
     for row, number in enumerate(numbers.tolist()):
-        spu = world.spu(spus[row])
-        facts = listings.draw_facts(language, spu, _draws(fact_rows[row]))
+        facts = all_facts[row]
         stranger = listings.draw_facts(language, world.spu(strange_spus[row]),
                                        _draws(strange[row, 1:]))
         listing = listings.write_listing(language, world.leaves, facts, _draws(listing_rows[row]))
         pairs = behaviour.item_pairs(language, facts, stranger, fame[row],
                                      _draws(behaviour_rows[row]))
-        yield number, spu, listing, pairs, seen[row]
+        yield number, facts.spu, listing, pairs, seen[row]
+
+
+def item_facts(world: World, numbers: np.ndarray) -> list[listings.Facts]:
+    """What is true of the items of these numbers, int64 [n]."""
+    return [listings.draw_facts(world.language, world.spu(spu), _draws(row)) for spu, row in zip(
+        world.item_spus(numbers).tolist(), uniform(world.seed, FACT_STREAM, numbers, 2))]
 
 
 def _draws(row: np.ndarray):

@@ -17,7 +17,7 @@ def test_fresh_queries_find_the_items_they_are_about(tmp_path):
     world = World(simulate.LANGUAGES["en"], 2000, 3)
     numbers = np.arange(2000)
     queries = {text: row for row, text in enumerate(sorted({p["query"] for p in pairs}))}
-    scores = ceiling.fresh_scores(3, numbers, world, queries, 4, known_popularity=True)
+    scores = ceiling.fresh_scores(world, numbers, queries, 4, known_popularity=True)
     own = np.array([scores[queries[p["query"]], int(p["item_id"][1:])] for p in pairs])
     assert (own > 0).mean() > 0.3 > 10 * (scores > 0).mean()
 

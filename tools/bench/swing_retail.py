@@ -25,6 +25,7 @@ import scipy.sparse
 
 from gsid_jax.errors import UserError
 from gsid_jax.evaluate import comparison
+from gsid_jax.evaluate.tables import RETRIEVAL
 from gsid_jax.manifest import hardware
 from tasks import raw_paths, swing, view_files
 from tasks.raw_files import Rejects
@@ -43,7 +44,6 @@ TRAINED = (
     "Products bought together are often sets of one design, so word overlap goes far; the model has "
     "1.3 million parameters and minutes of training, so the table shows that the path holds, not "
     "how methods rank.")
-FIGURES = ("recall@1", "recall@10", "recall@100", "mrr@100")
 
 
 def read_shop(folder: pathlib.Path) -> tuple[dict[str, str], list[tuple[str, str, int]]]:
@@ -148,7 +148,7 @@ def i2i_table(evaluation: pathlib.Path) -> str:
     found = {name: method["mean"].get("i2i")
              for name, method in comparison.read(evaluation)["methods"].items()}
     return table(["", "R@1", "R@10", "R@100", "MRR@100"],
-                 [[name, *(f"{100 * figures[key]:.1f}" for key in FIGURES)]
+                 [[name, *(f"{100 * figures[key]:.1f}" for key in RETRIEVAL)]
                   for name, figures in found.items() if figures])
 
 

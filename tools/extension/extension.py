@@ -1,5 +1,6 @@
 """One more level, or the last one anew, for a run whose IDs are published: what all ways share."""
 
+import abc
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ def of_tree(run_dir: pathlib.Path) -> bool:
     return (read_json(run_dir / final_lookup.DESCRIPTION, FIX) or {}).get("assignment") == "retree"
 
 
-class Extension:
+class Extension(abc.ABC):
     """The plan of one extended run: what it keeps, what it trains; the ways differ by subclass."""
 
     def __init__(self, run_dir: pathlib.Path, output_dir: pathlib.Path, refresh: bool,
@@ -41,24 +42,25 @@ class Extension:
                             f"items published by run {run_dir}; expected the same catalogue, grown: "
                             "correct --data_dir")
 
+    @abc.abstractmethod
     def _group_size(self) -> int:
         """Items of one prefix side by side in the run's records; UserError if it is unfinished."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _stages(self) -> list[tuple[str, Callable[[], None], list[str], str]]:
         """(name, what it does, what it leaves, its unfinished work) of every stage but the data."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _bindings(self) -> list[str]:
         """What the training changes in the configuration that it goes on from."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _write_ids(self) -> None:
-        raise NotImplementedError
+        """Writes ids/ with the published codes kept."""
 
+    @abc.abstractmethod
     def _outcome(self) -> dict[str, Any]:
         """What the report says of the new level and of the model's own choice."""
-        raise NotImplementedError
 
     def settings(self) -> dict[str, str]:
         """What decides the result, for the manifest."""
@@ -87,11 +89,17 @@ class Extension:
         link_tree(self.data, self.dir / "data")
         link_tree(self.run / "vocab", self.dir / "vocab")
 
-    def _link_model(self, name: str) -> None:
+    def _published_model(self, name: str) -> pathlib.Path:
+        """The directory of a stage of the run; UserError if it holds no model."""
         if not (self.run / name / "model.json").is_file():
             raise UserError(f"run {self.run} has no {name}, which level {self.level} starts from; "
                             "expected its checkpoint: restore it")
-        link_tree(self.run / name, self.dir / name, leave=("assignment", "tensorboard"))
+        return self.run / name
+
+    def _new_names(self) -> list[str]:
+        """Patterns of the parameters and codebooks that a new level brings."""
+        return [] if self.refresh else [f"codebook/level_{self.level}/.*",
+                                        f"params/code_embedders_{self.base - 1}/.*"]
 
     def _train(self, name: str) -> None:
         """Trains as the run's stage `name` was, but for `_bindings`."""

@@ -14,6 +14,7 @@ from gsid_jax.final_ids import write_ids
 from gsid_jax.manifest import read_json
 from tools.extension import published, relabel
 from tools.extension.extension import BATCH_SIZE, FIX, Extension
+from tools.extension.links import link_tree
 
 MATCH_ITEMS = 200_000  # items that the matching of codes looks at, at most
 
@@ -37,7 +38,7 @@ class StepExtension(Extension):
     def _stages(self) -> list[tuple[str, Callable[[], None], list[str], str]]:
         step, base = f"step_{self.level}", f"step_{self.base}" if self.base else "pretrain"
         assigned = f"{step}/assignment"
-        stages = [(base, lambda: self._link_model(base), [f"{base}/model.json"], base)]
+        stages = [(base, lambda: self._link_base(base), [f"{base}/model.json"], base)]
         if self.base:
             stages.append((f"assign_{self.base}", self._keep_codes,
                            [f"{base}/assignment/stats.json"], f"{base}/assignment"))
@@ -46,6 +47,9 @@ class StepExtension(Extension):
         if self.match:
             stages.append(("match", self._match, ["match.npy"], "match.npy"))
         return [*stages, (f"assign_{self.level}", self._assign, [f"{assigned}/stats.json"], assigned)]
+
+    def _link_base(self, name: str) -> None:
+        link_tree(self._published_model(name), self.dir / name, leave=("assignment", "tensorboard"))
 
     def _encoder(self, t: int, name: str = "") -> tuple[Any, str]:
         directory = self.dir / (name or f"step_{t}")
@@ -76,9 +80,7 @@ class StepExtension(Extension):
                       f"tasks.grouping.prefix_groups.group_size = {self.group_size}"]
         if not self.refresh:
             found += [f"NUM_LEVELS = {self.level}",
-                      "checkpoints.RestoreCheckpointConfig.fresh = "
-                      f"['codebook/level_{self.level}/.*', "
-                      f"'params/code_embedders_{self.base - 1}/.*']"]
+                      f"checkpoints.RestoreCheckpointConfig.fresh = {self._new_names()!r}"]
         return found
 
     def _match(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gsid_jax import final_lookup, item_ids, leaf_marginals, published_ids, trained_model
+from gsid_jax import final_lookup, item_ids, published_ids, trained_model
 from gsid_jax.errors import UserError
 from gsid_jax.evaluate.codes import code_health
 from gsid_jax.final_ids import write_ids
@@ -38,10 +38,7 @@ class TreeExtension(Extension):
 
     def _source(self) -> None:
         """The published fit without its prototypes: those of the new IDs take their place."""
-        if not (self.run / "fit" / "model.json").is_file():
-            raise UserError(f"run {self.run} has no fit, which level {self.level} starts from; "
-                            "expected its checkpoint: restore it")
-        relabel.rewrite(self.run / "fit", self.dir / SOURCE, lambda collections: {
+        relabel.rewrite(self._published_model("fit"), self.dir / SOURCE, lambda collections: {
             name: values for name, values in collections.items() if name != "leaves"})
 
     def _tree(self) -> None:
@@ -51,29 +48,25 @@ class TreeExtension(Extension):
         published = self.ids["item"].codes
         codes = np.where(rows[:, None] >= 0, published[rows], own).astype(np.int32)
         prefix, size = codes[:, :self.base], encoder.sizes.K
+        groups = tree_levels.prefix_groups(prefix)
         if self.refresh:
-            children = np.array([len(np.unique(codes[items, -1]))
-                                 for items, _ in tree_levels.groups(prefix)])
+            children = [len(np.unique(codes[items, -1])) for items in groups]
         else:
             last = code_health(published)[f"l{self.base}"]["conditional_perplexity"]
-            children = tree_levels.even_children(prefix, max(last, 2.0))
-        new = tree_levels.split(vectors, prefix, children, size, self.seed)
+            children = tree_levels.even_children(groups, max(last, 2.0))
+        new = tree_levels.split(vectors, groups, children, size, self.seed)
         if self.match:
             old = np.where(rows >= 0, codes[:, -1], -1)
-            new = tree_levels.matched(old, new, prefix, size)
+            new = tree_levels.matched(old, new, groups, size)
         codes = np.concatenate([prefix, new[:, None]], axis=1)
-        queries = leaf_marginals.lookup(
-            query_vectors, leaf_marginals.grow(codes, vectors), size)[0]
+        queries = item_ids.vector_codes(query_vectors, codes, vectors, size)
         final_lookup.save_tree(encoder, codes, queries, data_dir=self.dir / "data",
                                output_dir=self.dir / "tree", group_size=self.group_size,
                                seed=self.seed)
 
     def _bindings(self) -> list[str]:
         """What the new fit changes in the configuration of the run's own."""
-        fresh = ["leaves/.*"]
-        if not self.refresh:
-            fresh += [f"codebook/level_{self.level}/.*",
-                      f"params/code_embedders_{self.base - 1}/.*"]
+        fresh = ["leaves/.*", *self._new_names()]
         return [f"RUN_DIR = {str(self.dir)!r}", f"NUM_LEVELS = {self.level}",
                 f"initial/run_path.name = {SOURCE!r}",
                 f"checkpoints.RestoreCheckpointConfig.fresh = {fresh!r}"]

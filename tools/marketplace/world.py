@@ -163,7 +163,9 @@ class World:
         zipf = 1.0 / (1.0 + rank) ** ZIPF_EXPONENT
         total = np.add.reduceat(zipf, self.leaf_start[:-1])
         probability = mass[self.spu_leaf] * zipf / total[self.spu_leaf]
-        self._cumulative = np.cumsum(probability / probability.sum())
+        self.spu_share = probability / probability.sum()
+        """float64 [num_spus], the chance of each SPU to be an item's."""
+        self._cumulative = np.cumsum(self.spu_share)
         self.spu = functools.lru_cache(maxsize=1 << 16)(self._spu)
 
     def _leaf_mass(self) -> np.ndarray:
