@@ -6,17 +6,25 @@ import numpy as np
 import pytest
 
 from gsid_jax.errors import UserError
-from tools.bench import (attention, batches, jax_side, running, shapes, step_profile,
-                         train_step)
+from tools.bench import (attention, batches, jax_side, memory, running, shapes,
+                         step_profile, train_step)
 
 
 def test_flops_of_loops_and_branches():
     def fn(x, w):
         x = jax.lax.scan(lambda x, w: (x @ w, None), x, w)[0]
-        return jax.lax.cond(jnp.sum(x) > 0, lambda: x @ x.T, lambda: jnp.zeros((4, 4)))
+        return jax.lax.cond(jnp.sum(x) > 0, lambda: x @ x.T, lambda: x @ x.T + (x @ x.T).T)
 
     x, w = jnp.ones((4, 8)), jnp.ones((3, 8, 8))
     assert jax_side.count_flops(jax.make_jaxpr(fn)(x, w).jaxpr) == 3 * 2 * 4 * 8 * 8 + 2 * 4 * 8 * 4
+
+
+@pytest.mark.parametrize("found,text", [
+    ({"total": 3 * 2**30}, "3.00"), ({"too_large": "no room"}, "too large"),
+    ({"too_large": "memory required for HLO temporaries (1167.87G) exceeds"},
+     "too large (1,167.9)")])
+def test_memory_that_does_not_fit_is_said_with_what_it_would_need(found, text):
+    assert memory.cell(found) == text
 
 
 def test_batches_are_what_the_models_take():

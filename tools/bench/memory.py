@@ -4,13 +4,14 @@
         --report=docs/results/memory.md
 
 compiles the step for one TPU v5e chip's program (libtpu, nothing run) or, with --device=cpu, for
-this machine, and reads the compiler's own account of arguments and temporaries. What does not fit
-16 GiB is said with the memory it would need.
+this machine, and reads the compiler's own account of arguments and temporaries. Where they do not
+fit 16 GiB, the temporaries the compiler asked for stand in parentheses.
 """
 
 import argparse
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -60,11 +61,19 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return {"too_large": str(error).splitlines()[0][:200]}
+        return {"too_large": str(error).splitlines()[0][:300]}
     state = memory.argument_size_in_bytes
     temporary = memory.temp_size_in_bytes
     return {"state": state, "temporary": temporary, "total": state + temporary
             + memory.output_size_in_bytes - memory.alias_size_in_bytes}
+
+
+def cell(found: Mapping[str, Any]) -> str:
+    """GiB in all, or 'too large' with what the compiler said it would need."""
+    if "total" in found:
+        return f"{found['total'] / GIB:.2f}"
+    needed = re.search(r"temporaries \(([\d.]+)G\)", found["too_large"])
+    return "too large" + (f" ({float(needed[1]):,.1f})" if needed else "")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         "Lq": args.query_length, "dtype": args.dtype}
                 found = _run({"case": case, "variant": name, "device": args.device})
                 results.append({"variant": name, "case": case, **found})
-                rows[-1].append(f"{found['total'] / GIB:.2f}" if "total" in found else "too large")
+                rows[-1].append(cell(found))
                 print(f"{name}, batch {batch:,}: {rows[-1][-1]}", flush=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -111,7 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"GiB on one {'TPU v5e chip (16 GiB)' if args.device == 'tpu' else 'CPU device'} "
             f"by the compiler's own account: {args.size}, GSID step {args.level}, "
             f"{args.length} tokens an item, two queries of {args.query_length}, {args.dtype}, "
-            "AdamW, scanned layers. The state is part of it and stays the same size.",
+            "AdamW, scanned layers. The state is part of it and stays the same size. In parentheses: "
+            "the temporaries alone of what does not fit.",
             ("variant", *(f"batch {n:,}" for n in sizes)), rows))
     return 0
 
