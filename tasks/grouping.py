@@ -27,11 +27,12 @@ class PrefixGroups:
     enabled: bool = True  # False: random batches at every step (ablation)
     group_size: int = 32  # S, at most this many items of one prefix side by side
     block_windows: int = 32  # windows in memory at once; their groups are mixed
+    written_size: int | None = None  # S of the assignment that wrote the records; None: the same
 
     @property
     def window(self) -> int:
         """Records of a window, as the assignment wrote them."""
-        return WINDOW_GROUPS * self.group_size
+        return WINDOW_GROUPS * (self.written_size or self.group_size)
 
 
 @gin.configurable
@@ -42,7 +43,8 @@ def prefix_groups(enabled: bool = True, group_size: int = 32,
     Without groups the records of a step are shuffled in blocks (``shuffling``). The assignment wrote
     them in the order of their prefixes, so batches are random only where a block holds the whole
     file: smaller ones make batches of like items.
-    ``group_size`` must be the one the assignment wrote its windows for.
+    ``group_size`` is at most the one the assignment wrote its windows for. Smaller groups leave more
+    of a batch to easy negatives.
     """
     for name, value in (("group_size", group_size), ("block_windows", block_windows)):
         if value < 1:

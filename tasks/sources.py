@@ -6,6 +6,7 @@ over with ``for_epochs``.
 """
 
 import copy
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 
@@ -76,9 +77,7 @@ class RecordSource(_CatalogueSource):
         if self.dataset != "step" or not location.current().step_dir or split != "train":
             return None
         groups = grouping.prefix_groups()
-        if groups.enabled:
-            _check_windows(groups.group_size)
-        return groups if groups.enabled else None
+        return _with_written_size(groups) if groups.enabled else None
 
     def code_shape(self) -> tuple[int, int] | None:
         """(C, K) of the records' prefixes and soft distributions; None for records without."""
@@ -118,14 +117,15 @@ class RecordSource(_CatalogueSource):
         return records.map(info.features.deserialize_example, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _check_windows(group_size: int) -> None:
-    """Raises UserError if the assignment says that it wrote its windows for other groups."""
+def _with_written_size(groups: grouping.PrefixGroups) -> grouping.PrefixGroups:
+    """Adds the group size the assignment says it wrote; UserError if that is smaller."""
     stats = epath.Path(location.current().step_dir) / "stats.json"
     written = json.loads(stats.read_text()).get("group_size") if stats.exists() else None
-    if written not in (None, group_size):
-        raise UserError(f"tasks.grouping.prefix_groups.group_size is {group_size}, but "
-                        f"{stats.parent} was written for groups of {written}; set it to {written}, "
-                        f"or assign again with a group size of {group_size}")
+    if written is not None and groups.group_size > written:
+        raise UserError(f"tasks.grouping.prefix_groups.group_size is {groups.group_size}, but "
+                        f"{stats.parent} was written for groups of {written}; set it to {written} "
+                        f"or less, or assign again with a group size of {groups.group_size}")
+    return dataclasses.replace(groups, written_size=written)
 
 
 def _shard(count: int, unit: int, shard_info: seqio.ShardInfo | None) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from scipy import stats
 from gsid_jax import quiet
 from gsid_jax.errors import UserError
 from tasks import location, preprocessors, query_item, vocabulary
+from tasks.sources import RecordSource
 from tests.tasks import small_catalogue
 
 tf = quiet.tensorflow()
@@ -141,12 +142,21 @@ def test_too_many_shards(step_two):
 
 def test_windows_written_for_other_groups(step_two, tmp_path):
     (tmp_path / "gsid_step").symlink_to(step_two / "step" / "gsid_step")
-    (tmp_path / "stats.json").write_text('{"group_size": 32}')
+    (tmp_path / "stats.json").write_text('{"group_size": 2}')
     with location.use(step_dir=tmp_path):
-        with pytest.raises(UserError, match="group_size is 4, but .* was written for groups of 32; "
-                                            "set it to 32"):
+        with pytest.raises(UserError, match="group_size is 4, but .* was written for groups of 2; "
+                                            "set it to 2 or less"):
             examples()
-        gin.bind_parameter("tasks.grouping.prefix_groups.group_size", 32)
+        gin.bind_parameter("tasks.grouping.prefix_groups.group_size", 2)
+        assert len(examples()) == 60
+
+
+def test_groups_smaller_than_those_written_keep_the_windows(step_two, tmp_path):
+    (tmp_path / "gsid_step").symlink_to(step_two / "step" / "gsid_step")
+    (tmp_path / "stats.json").write_text('{"group_size": 8}')
+    with location.use(step_dir=tmp_path):
+        groups = RecordSource("step").groups("train")
+        assert (groups.group_size, groups.window) == (4, 32)
         assert len(examples()) == 60
 
 
