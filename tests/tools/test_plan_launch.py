@@ -170,3 +170,17 @@ def test_mengzi_base_is_planned_for_sixteen_chips(level, tmp_path):
     kinds = {collective["kind"] for collective in program["collectives"]}
     assert "all-reduce" in kinds
     assert program["memory"]["parameters"] == pytest.approx(248e6 * 4, rel=0.02)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+@pytest.mark.parametrize("topology", ["v6e:2x2", "h100:8"])
+def test_chips_with_a_sparse_core_are_planned(topology, tmp_path):
+    output = tmp_path / "plan.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.plan_launch", "--gin_file=gin_configs/models/tiny.gin",
+         "--gin_file=gin_configs/runs/gsid_step_1.gin", "--gin.RUN_DIR='unused'",
+         "--gin.SCAN_LAYERS=True", "--gin.BATCH_SIZE=128", f"--topology={topology}",
+         "--meshes=config", f"--json={output}"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (program,) = json.loads(output.read_text())["programs"]
+    assert program["fits"] and program["flops"] > 0

@@ -27,6 +27,7 @@ class Chip:
     wraps_at: int = 0  # torus axes of this length (or its multiples) close to a ring; 0: none
     network_bytes: float = 0.0
     stand_in: str = ""  # TPU whose program stands in for a GPU's
+    sparse_core: bool = False  # a second kind of core that XLA gives gathers and scatters to
 
     @property
     def is_gpu(self) -> bool:
@@ -38,8 +39,8 @@ class Chip:
 CHIPS = {chip.name: chip for chip in (
     Chip("v4", 275e12, 32 * GIB, 1.2e12, 9e10, 4, wraps_at=4),
     Chip("v5e", 197e12, 16 * GIB, 8.1e11, 9e10, 4, wraps_at=16),
-    Chip("v5p", 459e12, 95 * GIB, 2.77e12, 1.8e11, 4, wraps_at=4),
-    Chip("v6e", 918e12, 32 * GIB, 1.64e12, 1.8e11, 4, wraps_at=16),
+    Chip("v5p", 459e12, 95 * GIB, 2.77e12, 1.8e11, 4, wraps_at=4, sparse_core=True),
+    Chip("v6e", 918e12, 32 * GIB, 1.64e12, 1.8e11, 4, wraps_at=16, sparse_core=True),
     Chip("h100", 989e12, 80 * 10**9, 3.35e12, 4.5e11, 8, network_bytes=5e10, stand_in="v5p"),
     Chip("h200", 989e12, 141 * 10**9, 4.8e12, 4.5e11, 8, network_bytes=5e10, stand_in="v5p"),
 )}
@@ -59,6 +60,11 @@ class Topology:
     @property
     def name(self) -> str:
         return f"{self.chip.name}:{'x'.join(map(str, self.shape))}"
+
+    @property
+    def compiled_chip(self) -> Chip:
+        """The chip that libtpu compiles for: this one, or the GPU's stand-in."""
+        return CHIPS[self.chip.stand_in] if self.chip.is_gpu else self.chip
 
     @property
     def compiled_name(self) -> str:

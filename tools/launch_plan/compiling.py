@@ -29,6 +29,10 @@ BINDINGS = ("launch_plan.configuration.model = %MODEL",
             "launch_plan.configuration.fsdp = %FSDP",
             "launch_plan.configuration.trainer_cls = @trainer.Trainer")
 DEFAULTS = {"TRAIN_STEPS": "1000000"}  # required, and without effect on the program
+# Gathers and scatters stay on the main core: a program that hands them to the SparseCore cannot be
+# printed (libtpu 0.0.52: "async-update instruction should have 1 operands"), so not be counted.
+ON_THE_MAIN_CORE = {"xla_tpu_offload_gather_to_sparsecore": False,
+                    "xla_tpu_enable_offloading_scatter_to_sparsecore": "DISABLED"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +174,8 @@ def compile_step(config: Configuration, topology: Topology, mesh: Mesh,
                                  ("codebooks", "flax_mutables"))}
     try:
         with silenced_stderr():
-            compiled = trainer.lower_train_step(shapes).compile()
+            compiled = trainer.lower_train_step(shapes).compile(
+                ON_THE_MAIN_CORE if topology.compiled_chip.sparse_core else None)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
