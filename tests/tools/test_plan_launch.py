@@ -173,8 +173,8 @@ def test_mengzi_base_is_planned_for_sixteen_chips(level, tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
-@pytest.mark.parametrize("topology", ["v6e:2x2", "h100:8"])
-def test_chips_with_a_sparse_core_are_planned(topology, tmp_path):
+@pytest.mark.parametrize("topology", ["v4:2x2x2", "v6e:2x2", "h100:8"])
+def test_every_kind_of_chip_is_planned(topology, tmp_path):
     output = tmp_path / "plan.json"
     done = subprocess.run(
         [sys.executable, "-m", "tools.plan_launch", "--gin_file=gin_configs/models/tiny.gin",

@@ -28,6 +28,7 @@ class Chip:
     network_bytes: float = 0.0
     stand_in: str = ""  # TPU whose program stands in for a GPU's
     sparse_core: bool = False  # a second kind of core that XLA gives gathers and scatters to
+    megacore: bool = False  # two cores that libtpu must be told to treat as one device
 
     @property
     def is_gpu(self) -> bool:
@@ -37,7 +38,7 @@ class Chip:
 # TPU: Google's pages on v4, v5e, v5p and v6e. GPU: NVIDIA's data sheets (SXM, dense bf16),
 # NVLink inside a host of 8 and one 400 Gbit/s network card a GPU outside it.
 CHIPS = {chip.name: chip for chip in (
-    Chip("v4", 275e12, 32 * GIB, 1.2e12, 9e10, 4, wraps_at=4),
+    Chip("v4", 275e12, 32 * GIB, 1.2e12, 9e10, 4, wraps_at=4, megacore=True),
     Chip("v5e", 197e12, 16 * GIB, 8.1e11, 9e10, 4, wraps_at=16),
     Chip("v5p", 459e12, 95 * GIB, 2.77e12, 1.8e11, 4, wraps_at=4, sparse_core=True),
     Chip("v6e", 918e12, 32 * GIB, 1.64e12, 1.8e11, 4, wraps_at=16, sparse_core=True),

@@ -97,9 +97,11 @@ def devices(topology: Topology) -> list[Any]:
         raise UserError("the plan needs libtpu to compile for TPUs, which is not installed; "
                         "pip install 'gsid_jax[tpu]' (no TPU is needed)") from None
     name = topology.compiled_name
+    options = {"chip_config_name": "megacore"} if topology.compiled_chip.megacore else {}
     try:
         with silenced_stderr():  # libtpu says that this is no TPU
-            found = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
+            found = topologies.get_topology_desc(platform="tpu", topology_name=name,
+                                                 **options).devices
     except Exception as error:  # libtpu's own errors have no common class
         raise UserError(f"libtpu knows no topology {name}: {str(error).splitlines()[0]}; expected "
                         "a slice that exists, such as v5e:4x4, v5e:16x16 or v4:2x2x4") from error
