@@ -36,17 +36,17 @@ def circumstances(module: str, seeds: str = "0") -> dict[str, Any]:
 def opening(title: str, made: dict[str, Any]) -> str:
     """The first lines of a page."""
     software = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
-    return (f"# {title}\n\nMade by `{made['command']}` on {made['date']}, seeds {made['seeds']}, "
+    seeds = f"seeds {made['seeds']}, " if made["seeds"] else ""
+    return (f"# {title}\n\nMade by `{made['command']}` on {made['date']}, {seeds}"
             f"{made['hardware']}, {software}.\n\n")
 
 
 def results_page(title: str, command: str, text: str, header: Sequence[str],
                  rows: Sequence[Sequence[Any]], more: str = "") -> str:
     """Markdown with the command, date, hardware, versions, `text`, the table and `more`."""
-    software = ", ".join(f"{name} {version}" for name, version in all_versions().items())
-    return (f"# {title}\n\nMade by `{command}` on "
-            f"{datetime.datetime.now(datetime.timezone.utc).date()}, {hardware()}, {software}.\n\n"
-            f"{text}\n\n{table(header, rows)}" + (f"\n{more.strip()}\n" if more else ""))
+    made = {**circumstances("", seeds=""), "command": command}
+    return (f"{opening(title, made)}{text}\n\n{table(header, rows)}"
+            + (f"\n{more.strip()}\n" if more else ""))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
