@@ -93,13 +93,14 @@ def load_run(run_dir: str | os.PathLike, step: int | None = None, bindings: Sequ
         final = final_lookup.load_final(run_dir, bindings)
         if final is not None:
             return final
-        step = _last_step(run_dir)
+        step = last_step(run_dir)
     model_dir = run_dir / f"step_{step}"
     return load((), model_dir, bindings,
                 vocabulary=run_dir / "vocab" / "sentencepiece.model", data_dir=run_dir / "data")
 
 
-def _last_step(run_dir: pathlib.Path) -> int:
+def last_step(run_dir: pathlib.Path) -> int:
+    """The last step whose items have codes; UserError if there is none."""
     finished = sorted(int(match[1]) for path in run_dir.glob("step_*/assignment")
                       if (match := re.fullmatch(r"step_(\d+)", path.parent.name)))
     if not finished:

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from gsid_jax.errors import UserError
 from gsid_jax.manifest import hardware, versions
 from tools.ablation_variants import DEFAULT, VARIANTS
-from tools.train_seeds import parse_seeds
+from tools.train_seeds import parse_numbers
 
 COLUMNS = (  # header, path in metrics.json
     ("l1 ppl", "codes.l1.perplexity"), ("l2 cond.", "codes.l2.conditional_perplexity"),
@@ -189,7 +189,7 @@ def chosen(text: str) -> list[str]:
 
 def _run(args: argparse.Namespace) -> None:
     names = chosen(args.variants)
-    seeds = parse_seeds(args.seeds)
+    seeds = parse_numbers(args.seeds)
     for seed in seeds:  # seeds outside: a stopped script leaves whole columns
         for name in names:
             directory = run_directory(args.output_dir, name, seed)

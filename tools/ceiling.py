@@ -32,7 +32,7 @@ from tools.marketplace import behaviour, listings, sequences
 from tools.marketplace.draws import uniform
 from tools.marketplace.listings import Facts
 from tools.marketplace.world import Spu, World
-from tools.train_seeds import parse_seeds
+from tools.train_seeds import parse_numbers
 
 FIRST_STREAM = 1000  # of the fresh queries; the simulator's own streams are below
 HIDDEN_DRAWS = 4  # numbers for what a listing hides
@@ -203,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     quiet.tensorflow()
     rows, counts, unmatched = {}, [], []
     try:
-        run_dirs, seeds = args.run_dirs.split(","), parse_seeds(args.seeds)
+        run_dirs, seeds = args.run_dirs.split(","), parse_numbers(args.seeds)
         if len(run_dirs) != len(seeds):
             raise UserError(f"--seeds: got {len(seeds)} for {len(run_dirs)} runs, expected one each")
         for run_dir, seed in zip(run_dirs, seeds):

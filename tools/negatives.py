@@ -13,15 +13,16 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-from gsid_jax import quiet
+from gsid_jax import quiet, trained_model
 from gsid_jax.errors import UserError
 from gsid_jax.evaluate.catalogue import load_catalogue
 from gsid_jax.evaluate.run import check_run_dir
 from tools import representation
 from tools.bench.results_page import results_page, write_page
+from tools.train_seeds import parse_numbers
 
 SHARED = ("data", "vocab", "tree")
-HEADER = ("batches", "steps", "R@1", "R@10", "R@100", "MRR@100")
+HEADER = ("batches", "steps", *representation.COLUMNS)
 TEXT = (
     "Query to item over the whole pool (%) with d_T after the fit, {triggers:,} triggers: the standard "
     "error of a recall near 50 is {error:.1f} points. One run each, all from the same step {level} "
@@ -35,14 +36,6 @@ def variants(counts: Sequence[int]) -> Mapping[tuple[str, int], Sequence[str]]:
     rows = {("shuffled", count): ["prefix_groups.enabled=False"] for count in counts}
     rows |= {(f"groups of {size}", middle): [grouped, f"GROUP_SIZE={size}"] for size in (2, 8)}
     return rows | {("groups of 32", count): [grouped, "GROUP_SIZE=32"] for count in counts}
-
-
-def parse_counts(text: str) -> list[int]:
-    """'300,900' as numbers; UserError for anything else."""
-    try:
-        return [int(count) for count in text.split(",")]
-    except ValueError:
-        raise UserError(f"--steps: got {text!r}, expected numbers such as 300,900") from None
 
 
 def prepare(run_dir: pathlib.Path, level: int, target: pathlib.Path) -> None:
@@ -71,13 +64,12 @@ def compare(run_dir: pathlib.Path, output: pathlib.Path, counts: Sequence[int]
     if not (run_dir / "fit" / "config.gin").exists():
         raise UserError(f"{run_dir} has no fit/config.gin; expected a run with ASSIGNMENT = 'retree'")
     catalogue = load_catalogue(run_dir / "data")
-    texts = {"item": catalogue.text.to_pylist(),
-             "query": catalogue.query.take(catalogue.q2i.index).to_pylist()}
-    level = max(int(path.name.removeprefix("step_")) for path in run_dir.glob("step_*"))
+    texts = representation.triggers_and_pool(catalogue)
+    level = trained_model.last_step(run_dir)
 
     def figures(directory: pathlib.Path, stage: str) -> list[str]:
         found = dict(representation.representations(directory, stage, texts))
-        return [f"{x:.1f}" for x in representation.measure(catalogue, found[f"d_{level}"])]
+        return representation.measure(catalogue, found[f"d_{level}"])
 
     rows = [["before the fit", "", *figures(run_dir, f"step_{level}")]]
     for (name, count), bindings in variants(counts).items():
@@ -100,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     quiet.tensorflow()
     try:
-        rows, text = compare(args.run_dir, args.output, parse_counts(args.steps))
+        rows, text = compare(args.run_dir, args.output, parse_numbers(args.steps, "--steps", "300,900"))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

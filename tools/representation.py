@@ -28,6 +28,7 @@ from gsid_jax.trained_model import TrainedModel
 from tools.bench.results_page import results_page, write_page
 
 BATCH = 512
+COLUMNS = ("R@1", "R@10", "R@100", "MRR@100")  # of `measure`
 TEXT = (
     "Query to item over the whole pool (%), one row a representation. d_t: the decoder's output at "
     "position t after the text's own codes; pooled: the mean of the encoder states. One run each: "
@@ -52,13 +53,19 @@ def representations(run_dir: pathlib.Path, stage: str, texts: dict[str, list[str
     yield "pooled", encoded(pooling, "embedding")
 
 
-def measure(catalogue: Catalogue, vectors: dict[str, np.ndarray]) -> list[float]:
-    """RETRIEVAL of one representation, in percent."""
+def triggers_and_pool(catalogue: Catalogue) -> dict[str, list[str]]:
+    """Texts of all items, and of the held-out queries that they are ranked for."""
+    return {"item": catalogue.text.to_pylist(),
+            "query": catalogue.query.take(catalogue.q2i.index).to_pylist()}
+
+
+def measure(catalogue: Catalogue, vectors: dict[str, np.ndarray]) -> list[str]:
+    """RETRIEVAL of one representation, in percent, as a page prints it."""
     triggers = catalogue.q2i
     ranked, _ = retrieval.top_k(unit(vectors["query"]), unit(vectors["item"]), 100,
                                 catalogue.tie_rank, triggers.excluded)
     found = retrieval.summary(ranked, triggers.relevant)
-    return [100 * found[name] for name in RETRIEVAL]
+    return [f"{100 * found[name]:.1f}" for name in RETRIEVAL]
 
 
 def compare(run_dirs: Sequence[pathlib.Path], stages: Sequence[str]
@@ -69,14 +76,12 @@ def compare(run_dirs: Sequence[pathlib.Path], stages: Sequence[str]
         check_run_dir(run_dir)
         catalogue = load_catalogue(run_dir / "data")
         count = len(catalogue.q2i.index)
-        texts = {"item": catalogue.text.to_pylist(),
-                 "query": catalogue.query.take(catalogue.q2i.index).to_pylist()}
+        texts = triggers_and_pool(catalogue)
         for stage in stages:
             if not (run_dir / stage / "model.json").exists():
                 continue
             for name, vectors in representations(run_dir, stage, texts):
-                figures = [f"{value:.1f}" for value in measure(catalogue, vectors)]
-                rows.append([run_dir.name, stage, name, *figures])
+                rows.append([run_dir.name, stage, name, *measure(catalogue, vectors)])
                 print("  ".join(rows[-1]), flush=True)
     if not rows:
         raise UserError(f"none of the runs has a stage of {', '.join(stages)}; expected some of "
@@ -101,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = f"python -m tools.representation --run_dirs={args.run_dirs} --stages={args.stages}"
     write_page(results_page("Representations, stage by stage", command,
                             TEXT.format(triggers=triggers, error=50 / triggers ** 0.5),
-                            ["run", "stage", "representation", "R@1", "R@10", "R@100", "MRR@100"],
+                            ["run", "stage", "representation", *COLUMNS],
                             rows), args.report)
     return 0
 

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help="a binding of all runs; may be repeated")
     args = parser.parse_args(argv)
     try:
-        for seed in parse_seeds(args.seeds):
+        for seed in parse_numbers(args.seeds):
             print(f"seed {seed}: {args.output}_seed{seed}", flush=True)
             status = subprocess.run(command(args.gin_file, args.output, seed, args.gin,
                                             args.new_data), check=False).returncode
@@ -51,12 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse_seeds(text: str) -> list[int]:
+def parse_numbers(text: str, option: str = "--seeds", example: str = "0,1,2") -> list[int]:
     """'0,1,2' as numbers; UserError for anything else."""
     try:
-        return [int(seed) for seed in text.split(",")]
+        return [int(number) for number in text.split(",")]
     except ValueError:
-        raise UserError(f"--seeds: got {text!r}, expected numbers such as 0,1,2") from None
+        raise UserError(f"{option}: got {text!r}, expected numbers such as {example}") from None
 
 
 if __name__ == "__main__":

@@ -146,17 +146,27 @@ def test_meshes_divide_hosts_and_batch():
         compiling.meshes(compiling.Configuration(None, 8, {}, 1, True, None), place, every=False)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
-@pytest.mark.parametrize("level", [1, 4])
-def test_mengzi_base_is_planned_for_sixteen_chips(level, tmp_path):
+NEEDS_LIBTPU = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None,
+                                  reason="libtpu is not installed")
+
+
+def planned(tmp_path, model, level, topology, *bindings):
+    """What the command writes for a step on its configuration's mesh."""
     output = tmp_path / "plan.json"
     done = subprocess.run(
-        [sys.executable, "-m", "tools.plan_launch", "--gin_file=gin_configs/models/mengzi_base.gin",
+        [sys.executable, "-m", "tools.plan_launch", f"--gin_file=gin_configs/models/{model}.gin",
          f"--gin_file=gin_configs/runs/gsid_step_{level}.gin", "--gin.RUN_DIR='unused'",
-         "--gin.SCAN_LAYERS=True", "--topology=v5e:4x4", "--meshes=config", f"--json={output}"],
+         "--gin.SCAN_LAYERS=True", *(f"--gin.{binding}" for binding in bindings),
+         f"--topology={topology}", "--meshes=config", f"--json={output}"],
         cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    plan = json.loads(output.read_text())
+    return json.loads(output.read_text())
+
+
+@NEEDS_LIBTPU
+@pytest.mark.parametrize("level", [1, 4])
+def test_mengzi_base_is_planned_for_sixteen_chips(level, tmp_path):
+    plan = planned(tmp_path, "mengzi_base", level, "v5e:4x4")
     (program,) = plan["programs"]
     assert plan["best"] == program["mesh"] == "16x1" and program["fits"]
     # 3 x the forward pass: 16 items of 64 tokens and 32 queries of 32 a chip, D 768, F 2048.
@@ -172,15 +182,8 @@ def test_mengzi_base_is_planned_for_sixteen_chips(level, tmp_path):
     assert program["memory"]["parameters"] == pytest.approx(248e6 * 4, rel=0.02)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+@NEEDS_LIBTPU
 @pytest.mark.parametrize("topology", ["v4:2x2x2", "v6e:2x2", "h100:8"])
 def test_every_kind_of_chip_is_planned(topology, tmp_path):
-    output = tmp_path / "plan.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.plan_launch", "--gin_file=gin_configs/models/tiny.gin",
-         "--gin_file=gin_configs/runs/gsid_step_1.gin", "--gin.RUN_DIR='unused'",
-         "--gin.SCAN_LAYERS=True", "--gin.BATCH_SIZE=128", f"--topology={topology}",
-         "--meshes=config", f"--json={output}"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (program,) = json.loads(output.read_text())["programs"]
+    (program,) = planned(tmp_path, "tiny", 1, topology, "BATCH_SIZE=128")["programs"]
     assert program["fits"] and program["flops"] > 0

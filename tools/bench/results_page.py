@@ -26,26 +26,30 @@ def all_versions() -> dict[str, str]:
 
 
 def circumstances(module: str, seeds: str = "0") -> dict[str, Any]:
+    """What `made` says of this process, which is `module`'s."""
+    return made(f"python -m {module} {shlex.join(sys.argv[1:])}".strip(), seeds)
+
+
+def made(command: str, seeds: str = "") -> dict[str, Any]:
     """Command, date, seeds, hardware and versions."""
-    return {"command": f"python -m {module} {shlex.join(sys.argv[1:])}".strip(),
+    return {"command": command,
             "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
             "seeds": seeds, "hardware": hardware(),
             "versions": all_versions()}
 
 
-def opening(title: str, made: dict[str, Any]) -> str:
-    """The first lines of a page."""
-    software = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
-    seeds = f"seeds {made['seeds']}, " if made["seeds"] else ""
-    return (f"# {title}\n\nMade by `{made['command']}` on {made['date']}, {seeds}"
-            f"{made['hardware']}, {software}.\n\n")
+def opening(title: str, how: dict[str, Any]) -> str:
+    """The first lines of a page; `how` is what `made` gave."""
+    software = ", ".join(f"{name} {version}" for name, version in how["versions"].items())
+    seeds = f"seeds {how['seeds']}, " if how["seeds"] else ""
+    return (f"# {title}\n\nMade by `{how['command']}` on {how['date']}, {seeds}"
+            f"{how['hardware']}, {software}.\n\n")
 
 
 def results_page(title: str, command: str, text: str, header: Sequence[str],
                  rows: Sequence[Sequence[Any]], more: str = "") -> str:
     """Markdown with the command, date, hardware, versions, `text`, the table and `more`."""
-    made = {**circumstances("", seeds=""), "command": command}
-    return (f"{opening(title, made)}{text}\n\n{table(header, rows)}"
+    return (f"{opening(title, made(command))}{text}\n\n{table(header, rows)}"
             + (f"\n{more.strip()}\n" if more else ""))
 
 
