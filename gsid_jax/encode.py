@@ -20,6 +20,7 @@ from gsid_jax.partitioning import Partitioner
 from gsid_jax.progress import Progress
 
 IN_FLIGHT = 2  # batches on the device while the host prepares the next one
+BUCKETS = (16, 24, 32, 48, 64, 96)  # tokens: above the first at most a third is padding
 FEW_ROWS = 50_000  # up to here a compilation costs more than the padding it would save
 
 
@@ -52,7 +53,7 @@ class Encoder:
     def __init__(self, model: Any, variables: Mapping[str, Any], vocabulary: Any, *,
                  partitioner: Partitioner | None = None, batch_size: int = 256,
                  max_length: int = 64, query_length: int | None = None,
-                 buckets: Sequence[int] = (16, 32, 64), soft_size: int = 8,
+                 buckets: Sequence[int] = BUCKETS, soft_size: int = 8,
                  outputs: bool = False):
         query_length = query_length or max_length
         if min(max_length, query_length) < 2:

@@ -66,8 +66,7 @@ def infer_titles(case: Case, lists: list[list[int]]):
     made = model(case)
     variables = jax.jit(made.get_initial_variables)(jax.random.key(0))
     encoder = Encoder(made, {name: variables[name] for name in ("params", "codebook")},
-                      types.SimpleNamespace(eos_id=1), batch_size=case.B, max_length=case.L,
-                      buckets=(case.L // 4, case.L // 2, 3 * case.L // 4))
+                      types.SimpleNamespace(eos_id=1), batch_size=case.B, max_length=case.L)
     return lambda: encoder.encode_tokens(lists)["codes"]
 
 
