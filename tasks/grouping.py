@@ -27,6 +27,8 @@ class PrefixGroups:
     enabled: bool = True  # False: random batches at every step (ablation)
     group_size: int = 32  # S, at most this many items of one prefix side by side
     block_windows: int = 32  # windows in memory at once; their groups are mixed
+    prefix_levels: int | None = None  # codes that a group has in common; None: all of a record
+    alone: float = 0.0  # share of records that are a group of their own
     written_size: int | None = None  # S of the assignment that wrote the records; None: the same
 
     @property
@@ -36,20 +38,27 @@ class PrefixGroups:
 
 
 @gin.configurable
-def prefix_groups(enabled: bool = True, group_size: int = 32,
-                  block_windows: int = 32) -> PrefixGroups:
-    """Returns the grouping bound in gin; UserError for sizes below 1.
+def prefix_groups(enabled: bool = True, group_size: int = 32, block_windows: int = 32,
+                  prefix_levels: int | None = None, alone: float = 0.0) -> PrefixGroups:
+    """Returns the grouping bound in gin; UserError for sizes below 1 and no share from 0 to 1.
 
     Without groups the records of a step are shuffled in blocks (``shuffling``). The assignment wrote
     them in the order of their prefixes, so batches are random only where a block holds the whole
     file: smaller ones make batches of like items.
     ``group_size`` is at most the one the assignment wrote its windows for. Smaller groups leave more
-    of a batch to easy negatives.
+    of a batch to easy negatives; so does a share ``alone``, drawn anew in each epoch, that leaves in
+    random places: its queries meet easy negatives only, those of the rest as many hard ones as ever.
+    Fewer ``prefix_levels`` than a record has codes (the fit's have all T) make negatives that are
+    less hard, and less often what the query means as well.
     """
-    for name, value in (("group_size", group_size), ("block_windows", block_windows)):
-        if value < 1:
+    for name, value in (("group_size", group_size), ("block_windows", block_windows),
+                        ("prefix_levels", prefix_levels)):
+        if value is not None and value < 1:
             raise UserError(f"tasks.grouping.prefix_groups.{name} is {value}; expected at least 1")
-    return PrefixGroups(enabled, group_size, block_windows)
+    if not 0 <= alone <= 1:
+        raise UserError(f"tasks.grouping.prefix_groups.alone is {alone}; expected a share of the "
+                        "records, from 0 to 1")
+    return PrefixGroups(enabled, group_size, block_windows, prefix_levels, alone)
 
 
 @gin.configurable
@@ -83,12 +92,13 @@ def random_order(count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def group_order(codes: tf.Tensor, window: int, group_size: int,
-                seed: tf.Tensor | None) -> tf.Tensor:
+                seed: tf.Tensor | None, alone: float = 0.0) -> tf.Tensor:
     """Returns int32 [n], the order in which the records of a block leave in groups.
 
     codes: int [n, C], the prefixes; the block starts at a window's first record. Inside each window
     records are permuted, sorted by prefix and cut into groups of at most ``group_size``; then the
-    groups of the block are shuffled. ``seed`` is int64 [2]; None keeps the order of the file.
+    groups of the block are shuffled. A share ``alone`` of the records, drawn at random, are groups
+    of their own. ``seed`` is int64 [2]; None keeps the order of the file.
     """
     count = tf.shape(codes)[0]
     seeds = None if seed is None else tf.random.split(seed, 2)
@@ -96,6 +106,9 @@ def group_order(codes: tf.Tensor, window: int, group_size: int,
     windows = tf.cast(shuffled // window, codes.dtype)
     keys = tf.concat([windows[:, None], tf.gather(codes, shuffled)], axis=1)
     prefix = tf.raw_ops.UniqueV2(x=keys, axis=[0]).idx  # ids of (window, prefix) in random order
+    if alone and seed is not None:
+        drawn = tf.random.stateless_uniform([count], tf.random.fold_in(seed, 1)) < alone
+        prefix = tf.where(drawn, count + tf.range(count), prefix)
     by_prefix = tf.argsort(prefix, stable=True)
     order, prefix = tf.gather(shuffled, by_prefix), tf.gather(prefix, by_prefix)
     if seed is None:

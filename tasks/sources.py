@@ -176,12 +176,16 @@ def _grouped(records: tf.data.Dataset, count: int, groups: grouping.PrefixGroups
              seed: tf.Tensor | None) -> tf.data.Dataset:
     """One epoch in groups of one prefix; ``seed`` None keeps the order of the file."""
     cut_seed, block_seed = (None, None) if seed is None else tf.unstack(tf.random.split(seed, 2))
+    if (groups.prefix_levels or 1) > levels:
+        raise UserError(f"tasks.grouping.prefix_groups.prefix_levels is {groups.prefix_levels}, but "
+                        f"the records have {levels} code(s); expected at most that many")
     spec = {"item_codes": tf.io.FixedLenFeature([levels], tf.int64)}
 
     def group(index: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
-        codes = tf.io.parse_example(block, spec)["item_codes"]
+        codes = tf.io.parse_example(block, spec)["item_codes"][:, :groups.prefix_levels]
         seed = None if block_seed is None else tf.random.fold_in(block_seed, index)
-        return tf.gather(block, grouping.group_order(codes, groups.window, groups.group_size, seed))
+        return tf.gather(block, grouping.group_order(
+            codes, groups.window, groups.group_size, seed, groups.alone))
 
     blocks = grouping.blocks(records, count, groups.window, groups.block_windows, cut_seed)
     return blocks.map(group).unbatch()

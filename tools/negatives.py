@@ -4,7 +4,8 @@
         --report=docs/results/negatives.md
 
 Trains the fit of a run (its tree is there, M10 c) once a variant, each in a directory of its own
-beside the run's other stages, and measures query-to-item retrieval of d_T. What is done is kept.
+beside the run's other stages, and measures query-to-item retrieval of d_T. As a control, the run's
+dual encoder is trained on in the same batches. What is done is kept.
 """
 
 import argparse
@@ -22,20 +23,37 @@ from tools.bench.results_page import results_page, write_page
 from tools.train_seeds import parse_numbers
 
 SHARED = ("data", "vocab", "tree")
-HEADER = ("batches", "steps", *representation.COLUMNS)
+HEADER = ("model", "batches", "steps", *representation.COLUMNS)
+GROUPED = "prefix_groups.enabled=True"
+BLOCKS = ("prefix_groups.enabled=False",)
 TEXT = (
-    "Query to item over the whole pool (%) with d_T after the fit, {triggers:,} triggers: the standard "
-    "error of a recall near 50 is {error:.1f} points. One run each, all from the same step {level} "
-    "and tree. Groups: up to so many items of one semantic ID side by side in a batch, the groups "
-    "themselves in random order. Shuffled: items in random order.")
+    "Query to item over the whole pool (%), {triggers:,} triggers: the standard error of a recall near "
+    "50 is {error:.1f} points. One run each. GSID: d_T after a fit from the same step {level} and tree. "
+    "Dual encoder: the control, trained on from the run's own in the same batches. Groups: up to so "
+    "many items of one semantic ID, or of one prefix, side by side in a batch, the groups themselves "
+    "in random order; half alone: every second item, drawn at random, is a group of its own. Shuffled: "
+    "items in random order; in blocks: 4,096 of them at a time, which are windows of 128 neighbours in "
+    "the order of their IDs.")
 
 
-def variants(counts: Sequence[int]) -> Mapping[tuple[str, int], Sequence[str]]:
-    """Bindings by (name, steps): smaller groups at the middle count only."""
-    grouped, middle = "prefix_groups.enabled=True", counts[len(counts) // 2]
-    rows = {("shuffled", count): ["prefix_groups.enabled=False"] for count in counts}
-    rows |= {(f"groups of {size}", middle): [grouped, f"GROUP_SIZE={size}"] for size in (2, 8)}
-    return rows | {("groups of 32", count): [grouped, "GROUP_SIZE=32"] for count in counts}
+def kinds(level: int) -> Mapping[str, Sequence[str]]:
+    """Bindings of the batches that both models are trained with."""
+    shared = max(1, level - 1)
+    return {"shuffled": (*BLOCKS, f"shuffling.block_records={1 << 30}"),
+            "groups of 32": (GROUPED,),
+            f"groups of 32, {shared} codes in common": (
+                GROUPED, f"prefix_groups.prefix_levels={shared}"),
+            "groups of 32, half alone": (GROUPED, "prefix_groups.alone=0.5")}
+
+
+def variants(counts: Sequence[int], level: int) -> Mapping[tuple[str, int], Sequence[str]]:
+    """Bindings of the fits by (name, steps): the extremes for all counts, the rest for the middle."""
+    middle = counts[len(counts) // 2]
+    rows = {("shuffled in blocks", count): BLOCKS for count in counts}
+    rows |= {(f"groups of {size}", middle): (GROUPED, f"GROUP_SIZE={size}") for size in (2, 8)}
+    rows |= {("groups of 32", count): kinds(level)["groups of 32"] for count in counts}
+    return rows | {(name, middle): bindings for name, bindings in kinds(level).items()
+                   if (name, middle) not in rows}
 
 
 def prepare(run_dir: pathlib.Path, level: int, target: pathlib.Path) -> None:
@@ -47,14 +65,18 @@ def prepare(run_dir: pathlib.Path, level: int, target: pathlib.Path) -> None:
             link.symlink_to((run_dir / name).resolve())
 
 
-def train(run_dir: pathlib.Path, target: pathlib.Path, steps: int, bindings: Sequence[str]) -> None:
-    """Trains the fit in `target`; UserError if that fails."""
-    command = [sys.executable, "-m", "gsid_jax.train", f"--gin_file={run_dir}/fit/config.gin",
+def train(config: pathlib.Path, target: pathlib.Path, steps: int, bindings: Sequence[str]) -> None:
+    """Trains the stage that `config` describes in `target`; UserError if that fails."""
+    command = [sys.executable, "-m", "gsid_jax.train", f"--gin_file={config}",
                f"--gin.RUN_DIR={str(target)!r}", f"--gin.TRAIN_STEPS={steps}",
                *(f"--gin.{binding}" for binding in bindings)]
     if subprocess.run(command, check=False).returncode:
-        raise UserError(f"the fit in {target} failed, see above: mend that and start again, what "
-                        "is done is kept")
+        raise UserError(f"the training in {target} failed, see above: mend that and start again, "
+                        "what is done is kept")
+
+
+def _folder(name: str, count: int) -> str:
+    return f"{name.replace(',', '').replace(' ', '_')}_{count}"
 
 
 def compare(run_dir: pathlib.Path, output: pathlib.Path, counts: Sequence[int]
@@ -67,17 +89,30 @@ def compare(run_dir: pathlib.Path, output: pathlib.Path, counts: Sequence[int]
     texts = representation.triggers_and_pool(catalogue)
     level = trained_model.last_step(run_dir)
 
-    def figures(directory: pathlib.Path, stage: str) -> list[str]:
+    def figures(directory: pathlib.Path, stage: str, name: str = f"d_{level}") -> list[str]:
         found = dict(representation.representations(directory, stage, texts))
-        return representation.measure(catalogue, found[f"d_{level}"])
+        return representation.measure(catalogue, found[name])
 
-    rows = [["before the fit", "", *figures(run_dir, f"step_{level}")]]
-    for (name, count), bindings in variants(counts).items():
-        target = output / f"{name.replace(' ', '_')}_{count}"
+    rows = [["GSID", "before the fit", "", *figures(run_dir, f"step_{level}")]]
+    for (name, count), bindings in variants(counts, level).items():
+        target = output / _folder(name, count)
         prepare(run_dir, level, target)
-        train(run_dir, target, count, bindings)
-        rows.append([name, f"{count:,}", *figures(target, "fit")])
+        train(run_dir / "fit" / "config.gin", target, count, bindings)
+        rows.append(["GSID", name, f"{count:,}", *figures(target, "fit")])
         print("  ".join(rows[-1]), flush=True)
+    dense = run_dir / "dual_encoder"
+    if (dense / "model.json").exists():
+        count = counts[len(counts) // 2]
+        rows.append(["dual encoder", "before", "", *figures(run_dir, dense.name, "pooled")])
+        for name, bindings in kinds(level).items():
+            target = output / _folder(f"{dense.name} {name}", count)
+            prepare(run_dir, level, target)
+            train(dense / "config.gin", target, count, [
+                *bindings, f"STEP_DIR={str(target / 'tree')!r}",
+                f"INITIAL_CHECKPOINT_PATH={str(dense)!r}"])
+            rows.append(["dual encoder", name, f"{count:,}",
+                         *figures(target, dense.name, "pooled")])
+            print("  ".join(rows[-1]), flush=True)
     triggers = len(catalogue.q2i.index)
     return rows, TEXT.format(triggers=triggers, error=50 / triggers ** 0.5, level=level)
 

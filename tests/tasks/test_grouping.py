@@ -62,6 +62,18 @@ def test_without_seed_the_file_order_stays(codes):
     np.testing.assert_array_equal(order, np.arange(len(codes)))
 
 
+def test_a_share_of_the_records_leaves_alone_and_the_rest_in_groups():
+    codes = tf.constant(np.repeat(np.arange(4), 250)[:, None])  # one window, four prefixes
+    order = grouping.group_order(codes, 1000, 50, seed_of(1), alone=0.4).numpy()
+    assert sorted(order) == list(range(1000))
+    lengths = runs(codes.numpy()[order])
+    # Some 600 records lie in groups of 50, cut where one that is alone would hardly fall by chance.
+    assert 500 < lengths[lengths >= 40].sum() < 850
+    alone = runs(codes.numpy()[grouping.group_order(codes, 1000, 50, seed_of(1), alone=1.0).numpy()])
+    assert alone.max() < 12 and len(alone) > 600  # as in a random permutation
+    np.testing.assert_array_equal(grouping.group_order(codes, 1000, 50, seed_of(1), alone=0.4), order)
+
+
 def test_memory_is_bounded_by_the_block_not_by_the_number_of_prefixes():
     records = tf.data.Dataset.range(1000)
     for number in range(3):
@@ -83,10 +95,16 @@ def test_random_order_reaches_every_permutation():
     assert len(found) == 6
 
 
-@pytest.mark.parametrize("name", ["group_size", "block_windows"])
+@pytest.mark.parametrize("name", ["group_size", "block_windows", "prefix_levels"])
 def test_sizes_below_one_are_refused(name):
     with pytest.raises(UserError, match=f"prefix_groups.{name} is 0; expected at least 1"):
         grouping.prefix_groups(**{name: 0})
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(UserError, match=f"alone is {share}; expected a share of the records"):
+        grouping.prefix_groups(alone=share)
 
 
 def test_shuffling_below_one_is_refused():

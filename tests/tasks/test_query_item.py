@@ -118,6 +118,21 @@ def test_items_of_one_prefix_stand_together(step_two, records, shuffle):
     assert neighbours > 0.4 > random
 
 
+def test_groups_may_share_fewer_codes_than_the_records_have(step_two, records):
+    gin.bind_parameter("tasks.grouping.prefix_groups.prefix_levels", 1)
+    found = items()
+    assert sorted(found) == sorted(records)
+
+    def together(levels):
+        codes = [tuple(records[item]["item_codes"][:levels]) for item in found]
+        return np.mean([left == right for left, right in zip(codes, codes[1:])])
+
+    assert together(1) > 0.4 > together(None)
+    gin.bind_parameter("tasks.grouping.prefix_groups.prefix_levels", 5)
+    with pytest.raises(UserError, match=r"prefix_levels is 5, but the records have \d code\(s\)"):
+        items()
+
+
 def test_groups_are_shuffled_anew_in_every_epoch(step_two):
     found = items(epochs=3)
     epochs = [found[start:start + 60] for start in (0, 60, 120)]

@@ -16,10 +16,12 @@ def fixture_run(tiny_run_dir, tmp_path):
     run.mkdir()
     for path in tiny_run_dir.iterdir():
         (run / path.name).symlink_to(path)
-    for name in ("fit", "tree"):
+    for name in ("fit", "tree", "dual_encoder"):
         if not (run / name).exists():
             (run / name).mkdir()
     (run / "fit" / "config.gin").write_text("TRAIN_STEPS = 1\n")
+    if not (run / "dual_encoder" / "model.json").exists():
+        (run / "dual_encoder" / "model.json").write_text("{}")
     return run
 
 
@@ -29,7 +31,8 @@ def test_a_fit_for_every_kind_of_batch(run, tmp_path, monkeypatch):
     def represent(directory, stage, texts):
         stages.append((directory.name, stage))
         level = int(max(run.glob("step_*")).name.removeprefix("step_"))
-        yield f"d_{level}", {kind: np.ones((len(texts[kind]), 2), np.float32) for kind in texts}
+        name = "pooled" if stage == "dual_encoder" else f"d_{level}"
+        yield name, {kind: np.ones((len(texts[kind]), 2), np.float32) for kind in texts}
 
     monkeypatch.setattr(representation, "representations", represent)
     monkeypatch.setattr(negatives.subprocess, "run", lambda command, check: commands.append(
@@ -38,20 +41,30 @@ def test_a_fit_for_every_kind_of_batch(run, tmp_path, monkeypatch):
     assert negatives.main([f"--run_dir={run}", f"--output={output}", "--steps=10,30,60",
                            f"--report={page}"]) == 0
     assert stages[0] == ("run", max(run.glob("step_*")).name)
+    level = int(stages[0][1].removeprefix("step_"))
     assert [name for name, stage in stages[1:] if stage == "fit"] == [
-        "shuffled_10", "shuffled_30", "shuffled_60", "groups_of_2_30", "groups_of_8_30",
-        "groups_of_32_10", "groups_of_32_30", "groups_of_32_60"]
+        "shuffled_in_blocks_10", "shuffled_in_blocks_30", "shuffled_in_blocks_60",
+        "groups_of_2_30", "groups_of_8_30", "groups_of_32_10", "groups_of_32_30",
+        "groups_of_32_60", "shuffled_30", f"groups_of_32_{level - 1}_codes_in_common_30",
+        "groups_of_32_half_alone_30"]
     assert commands[3][5:] == ["--gin.TRAIN_STEPS=30", "--gin.prefix_groups.enabled=True",
                                "--gin.GROUP_SIZE=2"]
     assert (output / "groups_of_2_30" / "tree").resolve() == (run / "tree").resolve()
-    assert "| groups of 32 | 60 |" in page.read_text(encoding="utf-8")
+    control = commands[-1]  # the dual encoder, half alone
+    assert control[3] == f"--gin_file={run}/dual_encoder/config.gin"
+    assert control[5:] == ["--gin.TRAIN_STEPS=30", "--gin.prefix_groups.enabled=True",
+                           "--gin.prefix_groups.alone=0.5",
+                           f"--gin.STEP_DIR='{output}/dual_encoder_groups_of_32_half_alone_30/tree'",
+                           f"--gin.INITIAL_CHECKPOINT_PATH='{run}/dual_encoder'"]
+    text = page.read_text(encoding="utf-8")
+    assert "| GSID | groups of 32 | 60 |" in text and "| dual encoder | shuffled | 30 |" in text
 
 
 def test_a_fit_that_fails_is_named(run, tmp_path, monkeypatch):
     monkeypatch.setattr(negatives.subprocess, "run",
                         lambda *_, **__: types.SimpleNamespace(returncode=3))
-    with pytest.raises(UserError, match="the fit in .*x failed, see above"):
-        negatives.train(run, tmp_path / "x", 1, [])
+    with pytest.raises(UserError, match="the training in .*x failed, see above"):
+        negatives.train(run / "fit" / "config.gin", tmp_path / "x", 1, [])
 
 
 def test_a_run_without_a_fit_is_refused(run, tmp_path, capsys):
