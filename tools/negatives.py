@@ -42,8 +42,7 @@ def kinds(level: int) -> Mapping[str, Sequence[str]]:
     return {"shuffled": (*BLOCKS, f"shuffling.block_records={1 << 30}"),
             "groups of 32": (GROUPED,),
             f"groups of 32, {shared} codes in common": (
-                GROUPED, f"prefix_groups.prefix_levels={shared}"),
-            "groups of 32, half alone": (GROUPED, "prefix_groups.alone=0.5")}
+                GROUPED, f"prefix_groups.prefix_levels={shared}")}
 
 
 def variants(counts: Sequence[int], level: int) -> Mapping[tuple[str, int], Sequence[str]]:
@@ -52,8 +51,8 @@ def variants(counts: Sequence[int], level: int) -> Mapping[tuple[str, int], Sequ
     rows = {("shuffled in blocks", count): BLOCKS for count in counts}
     rows |= {(f"groups of {size}", middle): (GROUPED, f"GROUP_SIZE={size}") for size in (2, 8)}
     rows |= {("groups of 32", count): kinds(level)["groups of 32"] for count in counts}
-    return rows | {(name, middle): bindings for name, bindings in kinds(level).items()
-                   if (name, middle) not in rows}
+    rows |= {(name, middle): bindings for name, bindings in kinds(level).items()}
+    return rows | {("groups of 32, half alone", middle): (GROUPED, "prefix_groups.alone=0.5")}
 
 
 def prepare(run_dir: pathlib.Path, level: int, target: pathlib.Path) -> None:

@@ -50,11 +50,12 @@ def test_a_fit_for_every_kind_of_batch(run, tmp_path, monkeypatch):
     assert commands[3][5:] == ["--gin.TRAIN_STEPS=30", "--gin.prefix_groups.enabled=True",
                                "--gin.GROUP_SIZE=2"]
     assert (output / "groups_of_2_30" / "tree").resolve() == (run / "tree").resolve()
-    control = commands[-1]  # the dual encoder, half alone
+    control = commands[-1]  # the dual encoder, in groups of one prefix
     assert control[3] == f"--gin_file={run}/dual_encoder/config.gin"
+    name = f"dual_encoder_groups_of_32_{level - 1}_codes_in_common_30"
     assert control[5:] == ["--gin.TRAIN_STEPS=30", "--gin.prefix_groups.enabled=True",
-                           "--gin.prefix_groups.alone=0.5",
-                           f"--gin.STEP_DIR='{output}/dual_encoder_groups_of_32_half_alone_30/tree'",
+                           f"--gin.prefix_groups.prefix_levels={level - 1}",
+                           f"--gin.STEP_DIR='{output}/{name}/tree'",
                            f"--gin.INITIAL_CHECKPOINT_PATH='{run}/dual_encoder'"]
     text = page.read_text(encoding="utf-8")
     assert "| GSID | groups of 32 | 60 |" in text and "| dual encoder | shuffled | 30 |" in text
