@@ -28,9 +28,9 @@ GROUPED = "prefix_groups.enabled=True"
 BLOCKS = ("prefix_groups.enabled=False",)
 TEXT = (
     "Query to item over the whole pool (%), {triggers:,} triggers: the standard error of a recall near "
-    "50 is {error:.1f} points. One run each. GSID: d_T after a fit from the same step {level} and tree. "
-    "Dual encoder: the control, trained on from the run's own in the same batches. Groups: up to so "
-    "many items of one semantic ID, or of one prefix, side by side in a batch, the groups themselves "
+    "50 is {error:.1f} points. One run each. GSID: d_T after a fit from the same step {level} and tree; "
+    "dual encoder, where the run has one: trained on in the same batches. Groups: up to so many "
+    "items of one semantic ID, or of one prefix, side by side in a batch, the groups themselves "
     "in random order; half alone: every second item, drawn at random, is a group of its own. Shuffled: "
     "items in random order; in blocks: 4,096 of them at a time, which are windows of 128 neighbours in "
     "the order of their IDs.")
