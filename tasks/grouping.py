@@ -40,7 +40,7 @@ class PrefixGroups:
 @gin.configurable
 def prefix_groups(enabled: bool = True, group_size: int = 32, block_windows: int = 32,
                   prefix_levels: int | None = None, alone: float = 0.0) -> PrefixGroups:
-    """Returns the grouping bound in gin; UserError for sizes below 1 and no share from 0 to 1.
+    """Returns the grouping bound in gin; UserError for sizes below 1 or an ``alone`` outside [0, 1].
 
     Without groups the records of a step are shuffled in blocks (``shuffling``). The assignment wrote
     them in the order of their prefixes, so batches are random only where a block holds the whole

@@ -95,6 +95,10 @@ class RecordSource(_CatalogueSource):
         """Yields decoded records. Each shard reads a range of records of its own."""
         info = self.builder().info
         groups = self.groups(split)
+        levels = info.features["item_codes"].shape[0] if groups else 0
+        if groups and (groups.prefix_levels or 1) > levels:
+            raise UserError(f"tasks.grouping.prefix_groups.prefix_levels is {groups.prefix_levels}, "
+                            f"but the records have {levels} code(s); expected at most that many")
         count = info.splits[split].num_examples
         start, end = _shard(count, groups.window if groups else 1, shard_info)
         if start == end:
@@ -109,8 +113,7 @@ class RecordSource(_CatalogueSource):
         def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
             seed = None if root is None else tf.random.fold_in(root, epoch)
             if groups:
-                return _grouped(_serialized(instructions, 1), end - start, groups,
-                                info.features["item_codes"].shape[0], seed)
+                return _grouped(_serialized(instructions, 1), end - start, groups, levels, seed)
             return _shuffled(instructions, end - start, seed)
 
         records = tf.data.Dataset.range(self._epochs).flat_map(epoch_records)
@@ -176,9 +179,6 @@ def _grouped(records: tf.data.Dataset, count: int, groups: grouping.PrefixGroups
              seed: tf.Tensor | None) -> tf.data.Dataset:
     """One epoch in groups of one prefix; ``seed`` None keeps the order of the file."""
     cut_seed, block_seed = (None, None) if seed is None else tf.unstack(tf.random.split(seed, 2))
-    if (groups.prefix_levels or 1) > levels:
-        raise UserError(f"tasks.grouping.prefix_groups.prefix_levels is {groups.prefix_levels}, but "
-                        f"the records have {levels} code(s); expected at most that many")
     spec = {"item_codes": tf.io.FixedLenFeature([levels], tf.int64)}
 
     def group(index: tf.Tensor, block: tf.Tensor) -> tf.Tensor:

@@ -50,7 +50,7 @@ def variants(counts: Sequence[int], level: int) -> Mapping[tuple[str, int], Sequ
     middle = counts[len(counts) // 2]
     rows = {("shuffled in blocks", count): BLOCKS for count in counts}
     rows |= {(f"groups of {size}", middle): (GROUPED, f"GROUP_SIZE={size}") for size in (2, 8)}
-    rows |= {("groups of 32", count): kinds(level)["groups of 32"] for count in counts}
+    rows |= {("groups of 32", count): (GROUPED,) for count in counts}
     rows |= {(name, middle): bindings for name, bindings in kinds(level).items()}
     return rows | {("groups of 32, half alone", middle): (GROUPED, "prefix_groups.alone=0.5")}
 
@@ -88,30 +88,31 @@ def compare(run_dir: pathlib.Path, output: pathlib.Path, counts: Sequence[int]
     texts = representation.triggers_and_pool(catalogue)
     level = trained_model.last_step(run_dir)
 
-    def figures(directory: pathlib.Path, stage: str, name: str = f"d_{level}") -> list[str]:
+    def figures(directory: pathlib.Path, stage: str, vectors: str) -> list[str]:
         found = dict(representation.representations(directory, stage, texts))
-        return representation.measure(catalogue, found[name])
+        return representation.measure(catalogue, found[vectors])
 
-    rows = [["GSID", "before the fit", "", *figures(run_dir, f"step_{level}")]]
-    for (name, count), bindings in variants(counts, level).items():
-        target = output / _folder(name, count)
+    d_T, rows = f"d_{level}", []
+
+    def add(model: str, stage: str, vectors: str, target: pathlib.Path, name: str, count: int,
+            bindings: Sequence[str]) -> None:
         prepare(run_dir, level, target)
-        train(run_dir / "fit" / "config.gin", target, count, bindings)
-        rows.append(["GSID", name, f"{count:,}", *figures(target, "fit")])
+        train(run_dir / stage / "config.gin", target, count, bindings)
+        rows.append([model, name, f"{count:,}", *figures(target, stage, vectors)])
         print("  ".join(rows[-1]), flush=True)
+
+    rows.append(["GSID", "before the fit", "", *figures(run_dir, f"step_{level}", d_T)])
+    for (name, count), bindings in variants(counts, level).items():
+        add("GSID", "fit", d_T, output / _folder(name, count), name, count, bindings)
     dense = run_dir / "dual_encoder"
     if (dense / "model.json").exists():
         count = counts[len(counts) // 2]
         rows.append(["dual encoder", "before", "", *figures(run_dir, dense.name, "pooled")])
         for name, bindings in kinds(level).items():
             target = output / _folder(f"{dense.name} {name}", count)
-            prepare(run_dir, level, target)
-            train(dense / "config.gin", target, count, [
+            add("dual encoder", dense.name, "pooled", target, name, count, [
                 *bindings, f"STEP_DIR={str(target / 'tree')!r}",
                 f"INITIAL_CHECKPOINT_PATH={str(dense)!r}"])
-            rows.append(["dual encoder", name, f"{count:,}",
-                         *figures(target, dense.name, "pooled")])
-            print("  ".join(rows[-1]), flush=True)
     triggers = len(catalogue.q2i.index)
     return rows, TEXT.format(triggers=triggers, error=50 / triggers ** 0.5, level=level)
 

@@ -42,6 +42,7 @@ def representations(run_dir: pathlib.Path, stage: str, texts: dict[str, list[str
 
     def encoded(model: TrainedModel, name: str, **options) -> dict[str, np.ndarray]:
         encoder = model.encoder(batch_size=BATCH, **options)
+        encoder.expect(max(map(len, texts.values())))
         return {kind: encoder.encode(texts[kind], kind)[name] for kind in texts}
 
     if stage != "dual_encoder":
